@@ -1,0 +1,131 @@
+//go:build aios
+
+package metal
+
+import (
+	"fmt"
+	"sync/atomic"
+	sys "syscall"
+	"time"
+	"unsafe"
+
+	"aios/boot/handoff"
+)
+
+// Error is a failed call into the layer below.
+type Error struct {
+	Op    string
+	Errno sys.Errno
+}
+
+func (e *Error) Error() string { return "metal: " + e.Op + ": " + e.Errno.Error() }
+func (e *Error) Unwrap() error { return e.Errno }
+
+func call(op string, n, a, b, c, d uintptr) (uintptr, error) {
+	r, _, e := sys.RawSyscall6(n, a, b, c, d, 0, 0)
+	if e != 0 {
+		return 0, &Error{op, e}
+	}
+	return r, nil
+}
+
+// Boot is what the boot stage handed over. The seed in it is spent.
+func Boot() *handoff.Info { return &bootInfo }
+
+// Bytes is the kernel's view of n bytes of RAM at a physical address.
+// Safety: only RAM that the boot stage listed is mapped; the caller owns it.
+func Bytes(pa uintptr, n int) []byte { return unsafe.Slice((*byte)(ptr(phys(pa))), n) }
+
+// MapDevice maps n bytes of device memory, uncached, at a virtual address equal
+// to the physical one, as tamago's drivers expect.
+func MapDevice(pa uintptr, n int) (uintptr, error) {
+	return call("map device memory", sysMapDevice, pa, uintptr(n), 0, 0)
+}
+
+// DMA is the region for device buffers: identity mapped, below 4 GiB.
+func DMA() (start uintptr, size int) { return uintptr(bootInfo.DMAPhys), int(bootInfo.DMASize) }
+
+var nextVector uint8 = vecDevice
+
+// AllocVector reserves an interrupt vector; it panics when all 160 are taken.
+func AllocVector() uint8 {
+	if nextVector >= vecDeviceEnd {
+		panic("metal: no interrupt vector left")
+	}
+	nextVector++
+	return nextVector - 1
+}
+
+// WaitIRQ blocks until the interrupt count of vec differs from seen, and returns it.
+func WaitIRQ(vec uint8, seen uint32) uint32 {
+	w := &irqCount[vec]
+	for {
+		if n := atomic.LoadUint32(w); n != seen {
+			return n
+		}
+		sys.Syscall(sysWaitIRQ, uintptr(vec), uintptr(seen), 0)
+	}
+}
+
+// SinceReset is the time since this image was entered.
+func SinceReset() time.Duration { return time.Duration(now()) }
+
+// Nanos converts a difference of time-stamp counters.
+func Nanos(tsc uint64) time.Duration { return time.Duration(tscNanos(tsc)) }
+
+// TSC reads the time-stamp counter.
+func TSC() uint64 { return rdtsc() }
+
+// CPUs is the number of processors in use.
+func CPUs() int { return ncpus }
+
+// Frames reports physical memory in 4 KiB frames.
+func Frames() (total, used uint64) { return framesTotal, framesUsed }
+
+// FreePhys gives RAM of the hand-over, which nobody uses any more, to the allocator.
+func FreePhys(pa uintptr, n int) {
+	call("free physical memory", sysFreePhys, pa, uintptr(n), 0, 0)
+}
+
+// Random fills b from the kernel's generator.
+func Random(b []byte) {
+	for len(b) > 0 {
+		k := min(len(b), 256)
+		sys.RawSyscall(sysGetrandom, uintptr(unsafe.Pointer(&b[0])), uintptr(k), 0)
+		b = b[k:]
+	}
+}
+
+// EFICall runs a firmware service on the firmware's own stack and tables.
+// All pointers in args must be identity-mapped (EFIScratch).
+func EFICall(fn uintptr, args *[8]uint64) (status uint64) {
+	s := EFIScratch()
+	copy(unsafe.Slice((*uint64)(unsafe.Pointer(&s[0])), 8), args[:])
+	r1, _, e := sys.RawSyscall(sysEFICall, fn, uintptr(unsafe.Pointer(&s[0])), 0)
+	if e != 0 { // RawSyscall takes the highest statuses for errnos
+		return -uint64(e)
+	}
+	return uint64(r1)
+}
+
+// EFIScratch is memory that the firmware sees at the same address. Its first
+// 64 bytes belong to EFICall.
+func EFIScratch() []byte { return unsafe.Slice((*byte)(ptr(efiScratch)), efiScratchSz) }
+
+// EntryTSC is the counter when the image was entered.
+func EntryTSC() uint64 { return entryTSC }
+
+// String of an Exit, for logs.
+func (x Exit) String() string {
+	switch x {
+	case ExitSyscall:
+		return "system call"
+	case ExitFault:
+		return "fault"
+	case ExitQuantum:
+		return "end of quantum"
+	case ExitKick:
+		return "kick"
+	}
+	return fmt.Sprintf("exit %d", uint64(x))
+}
