@@ -1,0 +1,269 @@
+package story
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Milliseconds is a duration that JSON shows as a whole number of them.
+type Milliseconds time.Duration
+
+func (m Milliseconds) MarshalJSON() ([]byte, error) {
+	return json.Marshal(time.Duration(m).Milliseconds())
+}
+
+// String gives seconds with one decimal, which is what a reader compares.
+func (m Milliseconds) String() string { return fmt.Sprintf("%.1f s", time.Duration(m).Seconds()) }
+
+// PCRs are PCR values in hex by bank ("sha256") and index ("7").
+type PCRs map[string]map[string]string
+
+// Progress says that a step is still going on.
+type Progress struct {
+	What string       `json:"what"`
+	For  Milliseconds `json:"for_ms"`
+}
+
+func (Progress) Name() string      { return "progress" }
+func (p Progress) Lines() []string { return []string{fmt.Sprintf("%s (%s so far)", p.What, p.For)} }
+
+// Keys says which keys the installation has.
+type Keys struct {
+	Made     bool   `json:"made"` // by this run
+	Dir      string `json:"dir"`
+	Manifest string `json:"manifest_key"` // key ids
+	Result   string `json:"result_key"`
+}
+
+func (Keys) Name() string { return "keys" }
+func (k Keys) Lines() []string {
+	head := "using the installation's keys in " + k.Dir
+	if k.Made {
+		head = "made the installation's keys in " + k.Dir + " (keep it private)"
+	}
+	return []string{head,
+		"Secure Boot PK, KEK, db: RSA, because firmware takes nothing else",
+		"manifest key " + k.Manifest + ", result key " + k.Result + ": ML-DSA-65 (post-quantum)"}
+}
+
+// Image says what will be booted.
+type Image struct {
+	Built     bool         `json:"built"` // by this run
+	Path      string       `json:"path"`
+	SHA256    string       `json:"sha256"`
+	Version   uint64       `json:"manifest_version"`
+	Predicted PCRs         `json:"predicted"`
+	Took      Milliseconds `json:"took_ms"`
+}
+
+func (Image) Name() string { return "image" }
+func (i Image) Lines() []string {
+	head := "unchanged since the last run: " + i.Path
+	if i.Built {
+		head = fmt.Sprintf("built and signed %s (%s)", i.Path, i.Took)
+	}
+	return []string{head, fmt.Sprintf("manifest version %d; predicted PCRs %s before anything has booted",
+		i.Version, indices(i.Predicted["sha256"]))}
+}
+
+// Machine says that the virtual host was started.
+type Machine struct {
+	Accelerator string `json:"accelerator"`
+	Reason      string `json:"accelerator_reason"`
+	CPUs        int    `json:"cpus"`
+	Memory      string `json:"memory"`
+	TPM         string `json:"tpm_interface"`
+	TPMMade     bool   `json:"tpm_made"`
+}
+
+func (Machine) Name() string { return "machine" }
+func (m Machine) Lines() []string {
+	l := []string{fmt.Sprintf("QEMU started: %d CPUs, %s memory, TPM 2.0 over %s, OVMF with Secure Boot", m.CPUs, m.Memory, strings.ToUpper(m.TPM))}
+	if m.TPMMade {
+		l = append(l, "made this host's TPM (swtpm) with an endorsement key certificate")
+	}
+	if m.Accelerator == "tcg" {
+		return append(l, "running in emulation (TCG): no working KVM: "+m.Reason)
+	}
+	return append(l, "running under KVM: "+m.Reason)
+}
+
+// Firmware says that the firmware let our boot stage run.
+type Firmware struct {
+	SecureBoot bool         `json:"secure_boot"`
+	TPM        string       `json:"tpm"`
+	Took       Milliseconds `json:"took_ms"` // from reset
+}
+
+func (Firmware) Name() string { return "firmware" }
+func (f Firmware) Lines() []string {
+	if !f.SecureBoot {
+		return []string{fmt.Sprintf("started bootx64.efi WITHOUT Secure Boot (%s)", f.Took)}
+	}
+	return []string{fmt.Sprintf("checked the signature of bootx64.efi against our db key and started it (%s)", f.Took)}
+}
+
+// Boot says that our boot stage checked and measured the system.
+type Boot struct {
+	Slot     string       `json:"slot"`
+	Version  uint64       `json:"manifest_version"`
+	Key      string       `json:"manifest_key"`
+	Floor    uint64       `json:"rollback_floor"`
+	Measured []string     `json:"measured"`
+	Took     Milliseconds `json:"took_ms"`
+}
+
+func (Boot) Name() string { return "boot" }
+func (b Boot) Lines() []string {
+	return []string{
+		fmt.Sprintf("manifest version %d of slot %s is signed by key %s and not below the rollback floor %d (%s)", b.Version, b.Slot, b.Key, b.Floor, b.Took),
+		fmt.Sprintf("kernel, services and policy have the manifest's digests; %d measurements went into the TPM", len(b.Measured))}
+}
+
+// Kernel says that our kernel runs.
+type Kernel struct {
+	Version   string       `json:"version"`
+	CPUs      int          `json:"cpus"`
+	MemoryMiB int          `json:"memory_mib"`
+	TPM       string       `json:"tpm_interface"`
+	Took      Milliseconds `json:"took_ms"`
+}
+
+func (Kernel) Name() string { return "kernel" }
+func (k Kernel) Lines() []string {
+	return []string{fmt.Sprintf("took over from the firmware: %d CPUs, %d MiB, TPM over %s (%s)", k.CPUs, k.MemoryMiB, strings.ToUpper(k.TPM), k.Took)}
+}
+
+// Service says that a ring-3 service is ready.
+type Service struct {
+	Service string       `json:"service"`
+	PID     int          `json:"pid"`
+	Took    Milliseconds `json:"took_ms"`
+}
+
+func (Service) Name() string { return "service" }
+func (s Service) Lines() []string {
+	return []string{fmt.Sprintf("%s runs in ring 3 in its own address space, pid %d (%s)", s.Service, s.PID, s.Took)}
+}
+
+// Console passes on a line of the host that tells of trouble.
+type Console struct {
+	From string `json:"from"`
+	Text string `json:"text"`
+}
+
+func (Console) Name() string      { return "console" }
+func (c Console) Lines() []string { return []string{c.From + ": " + c.Text} }
+
+// Enrolled says that the attestation key was proven to live in the TPM whose
+// endorsement key was certified.
+type Enrolled struct {
+	First    bool         `json:"first"` // first contact with this host
+	EK       string       `json:"ek_sha256"`
+	EKIssuer string       `json:"ek_issuer"`
+	AK       string       `json:"ak_name"`
+	Took     Milliseconds `json:"took_ms"`
+}
+
+func (Enrolled) Name() string { return "enrolled" }
+func (e Enrolled) Lines() []string {
+	head := "known host: same endorsement key as at enrolment"
+	if e.First {
+		head = "first contact: host enrolled"
+	}
+	return []string{fmt.Sprintf("%s (%s)", head, e.Took),
+		fmt.Sprintf("EK certificate %s chains to %q; AK %s was proven to live in that TPM (credential activation)", short(e.EK), e.EKIssuer, short(e.AK))}
+}
+
+// Verdict is the outcome of one appraisal.
+type Verdict struct {
+	Round     int          `json:"round"`
+	Status    string       `json:"status"` // AR4SI tier
+	Reasons   []string     `json:"reasons"`
+	Predicted PCRs         `json:"predicted"`
+	Quoted    PCRs         `json:"quoted"`
+	Baseline  PCRs         `json:"baseline,omitempty"` // taken at enrolment, not predicted
+	EAR       string       `json:"ear"`
+	Took      Milliseconds `json:"took_ms"`
+}
+
+func (Verdict) Name() string { return "verdict" }
+func (v Verdict) Lines() []string {
+	head := fmt.Sprintf("%s (round %d, %s)", strings.ToUpper(v.Status), v.Round, v.Took)
+	l := []string{head}
+	for _, r := range v.Reasons {
+		l = append(l, "- "+r)
+	}
+	if v.Round > 1 {
+		return l
+	}
+	quoted := v.Quoted["sha256"]
+	l = append(l, compare("predicted", v.Predicted["sha256"], quoted)...)
+	return append(l, compare("baseline of enrolment", v.Baseline["sha256"], quoted)...)
+}
+
+// Summary ends a run.
+type Summary struct {
+	OK     bool                    `json:"ok"`
+	Status string                  `json:"status,omitempty"`
+	Error  string                  `json:"error,omitempty"`
+	Remedy string                  `json:"remedy,omitempty"`
+	Stages map[string]Milliseconds `json:"stages_ms"`
+	Order  []string                `json:"-"` // of the stages
+	Total  Milliseconds            `json:"total_ms"`
+}
+
+func (Summary) Name() string { return "summary" }
+func (s Summary) Lines() []string {
+	var l []string
+	if s.OK {
+		l = append(l, fmt.Sprintf("done: the host proved what it booted: %s", s.Status))
+	} else {
+		l = append(l, "FAILED: "+s.Error)
+		if s.Remedy != "" {
+			l = append(l, "what to do: "+s.Remedy)
+		}
+	}
+	var times []string
+	for _, k := range s.Order {
+		times = append(times, fmt.Sprintf("%s %s", k, s.Stages[k]))
+	}
+	return append(l, strings.Join(append(times, fmt.Sprintf("total %s", s.Total)), ", "))
+}
+
+// compare shows values beside what the TPM quoted.
+func compare(label string, want, quoted map[string]string) []string {
+	var l []string
+	for _, i := range sorted(want) {
+		switch got := quoted[i]; {
+		case got == want[i]:
+			l = append(l, fmt.Sprintf("PCR %-2s %s = quoted  %s", i, label, short(got)))
+		default:
+			l = append(l, fmt.Sprintf("PCR %-2s DIFFERS: %s %s, quoted %s", i, label, short(want[i]), short(got)))
+		}
+	}
+	return l
+}
+
+func sorted(m map[string]string) []string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		x, _ := strconv.Atoi(a)
+		y, _ := strconv.Atoi(b)
+		return x - y
+	})
+}
+
+func indices(m map[string]string) string { return strings.Join(sorted(m), ", ") }
+
+// short abbreviates a digest for people; JSON carries all of it.
+func short(hex string) string {
+	if len(hex) > 16 {
+		return hex[:16] + "..."
+	}
+	return hex
+}
