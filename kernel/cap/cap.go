@@ -1,0 +1,146 @@
+// Package cap is a process's capability space: the table that turns a handle
+// into an object, and says no.
+//
+// A lookup is the first thing that every system call does. It compares the
+// handle's generation, the object's type and the rights with one word, takes
+// no lock and allocates nothing; [Table.Check] may run in trap context, where
+// there is no heap.
+package cap
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"aios/kernel/abi"
+)
+
+// Capacity is how many handles a process can hold: one page of records.
+const Capacity = 256
+
+// maxGeneration is where a slot retires, so that a closed handle never
+// becomes valid again by wrapping round.
+const maxGeneration = 1<<32 - 1
+
+// ErrFull reports that no slot is free.
+var ErrFull = errors.New("handle table is full")
+
+// record is one slot. state packs generation (32 bits), type (8) and rights
+// (24) so that a check reads them as one; a free slot has type none.
+type record struct {
+	state  atomic.Uint64
+	object atomic.Pointer[any]
+}
+
+func pack(generation uint32, t abi.Type, r abi.Rights) uint64 {
+	return uint64(generation)<<32 | uint64(t)<<24 | uint64(r&0xffffff)
+}
+
+// Table holds a process's handles. The zero value is an empty table. Lookups
+// may run beside changes.
+type Table struct {
+	records [Capacity]record
+
+	mu   sync.Mutex
+	used int      // slots below this have been handed out before
+	free []uint32 // of those, closed ones that may be used again
+}
+
+// Check tells whether h names an object of type t (TypeNone: any) with all the
+// given rights. The result is 0, BadHandle, WrongType or Denied, in that order
+// of precedence.
+func (t *Table) Check(h abi.Handle, typ abi.Type, rights abi.Rights) abi.Errno {
+	i := h.Index()
+	if i >= Capacity {
+		return abi.BadHandle
+	}
+	return check(t.records[i].state.Load(), h, typ, rights)
+}
+
+func check(state uint64, h abi.Handle, typ abi.Type, rights abi.Rights) abi.Errno {
+	have := abi.Type(state >> 24)
+	switch {
+	case uint32(state>>32) != h.Generation() || have == abi.TypeNone:
+		return abi.BadHandle
+	case typ != abi.TypeNone && have != typ:
+		return abi.WrongType
+	case abi.Rights(state)&0xffffff&rights != rights:
+		return abi.Denied
+	}
+	return 0
+}
+
+// Lookup is Check that also returns the object.
+func (t *Table) Lookup(h abi.Handle, typ abi.Type, rights abi.Rights) (any, abi.Errno) {
+	i := h.Index()
+	if i >= Capacity {
+		return nil, abi.BadHandle
+	}
+	r := &t.records[i]
+	state := r.state.Load()
+	if e := check(state, h, typ, rights); e != 0 {
+		return nil, e
+	}
+	object := r.object.Load()
+	if r.state.Load() != state { // closed meanwhile; the object may be the next holder's
+		return nil, abi.BadHandle
+	}
+	return *object, 0
+}
+
+// Insert gives object a handle. Preconditions: typ is not TypeNone.
+func (t *Table) Insert(object any, typ abi.Type, rights abi.Rights) (abi.Handle, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var i uint32
+	switch n := len(t.free); {
+	case n > 0:
+		i = t.free[n-1]
+		t.free = t.free[:n-1]
+	case t.used < Capacity:
+		i = uint32(t.used)
+		t.used++
+	default:
+		return 0, ErrFull
+	}
+	r := &t.records[i]
+	generation := uint32(r.state.Load()>>32) + 1
+	r.object.Store(&object)
+	r.state.Store(pack(generation, typ, rights))
+	return abi.MakeHandle(i, generation), nil
+}
+
+// Close makes the handle invalid for good and tells whether it was valid.
+func (t *Table) Close(h abi.Handle) bool {
+	i := h.Index()
+	if i >= Capacity {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := &t.records[i]
+	if check(r.state.Load(), h, abi.TypeNone, 0) != 0 {
+		return false
+	}
+	r.state.Store(pack(h.Generation(), abi.TypeNone, 0))
+	r.object.Store(&none)
+	if h.Generation() != maxGeneration {
+		t.free = append(t.free, i)
+	}
+	return true
+}
+
+// none stands in a closed slot, so that a lookup that races finds something to read.
+var none any
+
+// CloseAll closes every handle and returns how many there were.
+func (t *Table) CloseAll() int {
+	n := 0
+	for i := range t.records {
+		state := t.records[i].state.Load()
+		if t.Close(abi.MakeHandle(uint32(i), uint32(state>>32))) {
+			n++
+		}
+	}
+	return n
+}
