@@ -30,7 +30,7 @@ var trampoline = [...]byte{
 // the lock is held, until start0 is done.
 func startAPs() {
 	n := madt()
-	if n == 0 || lowPage == 0 {
+	if n < 2 || lowPage == 0 {
 		return
 	}
 	bigLock = 1

@@ -56,6 +56,7 @@ func start0(info uintptr) {
 	t.state = stRunning
 	t.cpu = 1
 	cpus[0].cur = addr(t)
+	unlock() // startAPs took it
 }
 
 // firstFrame lays out argc, argv, envp and auxv for the runtime.
