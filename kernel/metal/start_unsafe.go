@@ -36,6 +36,7 @@ func start0(info uintptr) {
 	}
 	thisCPU().cr3 = rootTable
 	writeCR3(rootTable)
+	guardStacks()
 	rngStir()
 	setupTraps()
 	setupCPU(&cpus[0])
@@ -94,6 +95,16 @@ func gate(v int, handler uintptr, ist uint64) {
 	a := uint64(handler)
 	idt[v*2] = a&0xffff | kernelCS<<16 | ist<<32 | 0x8e<<40 | (a>>16&0xffff)<<48
 	idt[v*2+1] = a >> 32
+}
+
+// guardStacks unmaps the lowest whole page of every trap stack: running over
+// it ends in nestedTrap, not in a neighbour's memory.
+func guardStacks() {
+	for i := range trapStacks {
+		p := (addr(&trapStacks[i]) + pageSize - 1) &^ (pageSize - 1)
+		*p64(entry(rootTable, p, false, 0)) = 0
+	}
+	writeCR3(rootTable)
 }
 
 // setupTraps generates a stub for each vector that pushes what trapEntry expects.
