@@ -9,6 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"aios/boot/rollback"
+
+	"github.com/google/go-tpm/tpm2/transport"
 )
 
 func programs(t *testing.T) Programs {
@@ -60,5 +64,25 @@ func TestManufactureTPM(t *testing.T) {
 	}
 	if n != 2 {
 		t.Fatalf("%d certificates, want root and issuer", n)
+	}
+}
+
+// What is written to a TPM while its machine is off is there afterwards.
+func TestUseTPM(t *testing.T) {
+	p, dir := programs(t), filepath.Join(t.TempDir(), "tpm")
+	if _, err := ManufactureTPM(t.Context(), p, dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := UseTPM(p, dir, func(tpm transport.TPM) error { return rollback.Provision(tpm, 7) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := UseTPM(p, dir, func(tpm transport.TPM) error {
+		floor, defined, err := rollback.Read(tpm)
+		if floor != 7 || !defined {
+			t.Errorf("floor %d, defined %v, want 7", floor, defined)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
