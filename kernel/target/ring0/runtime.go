@@ -1,0 +1,202 @@
+//go:build aios
+
+package ring0
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"aios/kernel/metal"
+)
+
+func runtimeCases() []Case {
+	return []Case{
+		{"runtime: every CPU is used", everyCPU},
+		{"runtime: endless loops do not hold up others", preemption},
+		{"runtime: nil pointer becomes a panic", nilPointer},
+		{"runtime: division by zero becomes a panic", divideByZero},
+		{"runtime: floating point survives preemption", floats},
+		{"runtime: threads come and go", threads},
+		{"runtime: timers fire in order", timers},
+	}
+}
+
+func everyCPU() error {
+	if err := expect("GOMAXPROCS", runtime.GOMAXPROCS(0), metal.CPUs()); err != nil {
+		return err
+	}
+	// Goroutines that wait for each other without yielding need a CPU each.
+	n := metal.CPUs()
+	var mu sync.Mutex
+	arrived := 0
+	done := make(chan bool, n)
+	for range n {
+		go func() {
+			mu.Lock()
+			arrived++
+			mu.Unlock()
+			for {
+				mu.Lock()
+				all := arrived == n
+				mu.Unlock()
+				if all {
+					break
+				}
+			}
+			done <- true
+		}()
+	}
+	for range n {
+		<-done
+	}
+	return nil
+}
+
+func preemption() error {
+	stop := make(chan bool)
+	for range runtime.GOMAXPROCS(0) + 1 {
+		go func() {
+			for i := 0; ; i++ {
+				if i&(1<<20-1) == 0 {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+				}
+			}
+		}()
+	}
+	defer close(stop)
+	for range 10 {
+		time.Sleep(2 * time.Millisecond)
+	}
+	runtime.GC() // stops the world, loops and all
+	return nil
+}
+
+func recovered(f func()) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = r.(error)
+		}
+	}()
+	f()
+	return errors.New("no panic")
+}
+
+var nothing *[4]int
+var zero int
+
+func nilPointer() error {
+	err := recovered(func() { nothing[1] = 3 })
+	return expect("panic", err.Error(), "runtime error: invalid memory address or nil pointer dereference")
+}
+
+func divideByZero() error {
+	err := recovered(func() { zero = 1 / zero })
+	return expect("panic", err.Error(), "runtime error: integer divide by zero")
+}
+
+func floats() error {
+	results := make(chan float64, 6)
+	for range cap(results) {
+		go func() {
+			x := 1.0
+			for range 2_000_000 {
+				x = x*1.0000001 + 1e-9
+			}
+			results <- x
+		}()
+	}
+	first := <-results
+	for range cap(results) - 1 {
+		if x := <-results; x != first {
+			return fmt.Errorf("two equal computations gave %v and %v", first, x)
+		}
+	}
+	return nil
+}
+
+func threads() error {
+	for range 50 {
+		done := make(chan bool)
+		go func() {
+			runtime.LockOSThread() // the thread ends with its goroutine
+			time.Sleep(time.Microsecond)
+			close(done)
+		}()
+		<-done
+	}
+	return nil
+}
+
+func timers() error {
+	var mu sync.Mutex
+	var order []int
+	var wg sync.WaitGroup
+	for _, d := range []int{30, 10, 20} {
+		wg.Add(1)
+		time.AfterFunc(time.Duration(d)*time.Millisecond, func() {
+			mu.Lock()
+			order = append(order, d)
+			mu.Unlock()
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	return expect("order", fmt.Sprint(order), "[10 20 30]")
+}
+
+func memoryCases() []Case {
+	return []Case{
+		{"memory: text is not writable", func() error { return faults(func() { poke(pcOf(memoryCases)) }) }},
+		{"memory: read-only data is not writable", func() error { return faults(func() { poke(constantAddr()) }) }},
+		{"memory: the heap is not executable", heapNotExecutable},
+		{"memory: page zero is not mapped", func() error { return faults(func() { poke(16) }) }},
+		{"memory: the physmap does not alias the kernel's text", noTextAlias},
+		{"memory: collection keeps live data and gives frames back", collection},
+	}
+}
+
+var constant = "constant text of the image"
+
+func faults(f func()) error {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	err := recovered(f)
+	if err.Error() == "no panic" {
+		return errors.New("the access went through")
+	}
+	return nil
+}
+
+func noTextAlias() error {
+	b := metal.Boot()
+	return faults(func() { metal.Bytes(uintptr(b.KernelPhys)+0x2000, 1)[0] = 0xcc })
+}
+
+func collection() error {
+	debug.FreeOSMemory()
+	_, before := metal.Frames()
+	live := make([][]byte, 256)
+	for i := range 4096 {
+		b := make([]byte, 16384)
+		b[0], b[16383] = byte(i), byte(i)
+		live[i%len(live)] = b
+	}
+	for i, b := range live {
+		if b[0] != b[16383] {
+			return fmt.Errorf("block %d was overwritten", i)
+		}
+	}
+	live = nil
+	debug.FreeOSMemory()
+	if _, after := metal.Frames(); after > before+1024 {
+		return fmt.Errorf("%d frames before, %d after everything was freed", before, after)
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+//go:build aios
+
+package ring0
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"aios/kernel/metal"
+)
+
+// Exceptions (Intel SDM 3A, table 6-1).
+const (
+	vecDE = 0
+	vecDB = 1
+	vecBP = 3
+	vecUD = 6
+	vecGP = 13
+	vecPF = 14
+)
+
+// faultCases are programs that do what ring 3 may not: each must end in the
+// named exception, harm nobody and leave no frame behind.
+func faultCases() []Case {
+	var out []Case
+	for _, f := range []struct {
+		name string
+		vec  uint64
+		code []byte
+	}{
+		{"cli", vecGP, []byte{0xfa}},
+		{"hlt", vecGP, []byte{0xf4}},
+		{"out", vecGP, []byte{0xee}},
+		{"mov cr3", vecGP, []byte{0x0f, 0x22, 0xd8}},
+		{"wrmsr", vecGP, []byte{0x0f, 0x30}},
+		{"lgdt", vecGP, []byte{0x0f, 0x01, 0x14, 0x24}},
+		{"swapgs", vecGP, []byte{0x0f, 0x01, 0xf8}},
+		{"sysret", vecGP, []byte{0x48, 0x0f, 0x07}},
+		{"int to the timer's vector", vecGP, []byte{0xcd, 0x20}},
+		{"int3", vecGP, []byte{0xcc}},
+		{"ud2", vecUD, []byte{0x0f, 0x0b}},
+		{"wrfsbase", vecUD, []byte{0xf3, 0x48, 0x0f, 0xae, 0xd0}},
+		{"divide by zero", vecDE, []byte{0x31, 0xc9, 0xf7, 0xf1}},
+		{"single step", vecDB, []byte{0x68, 0x00, 0x01, 0x00, 0x00, 0x9d, 0x90, 0x90}},
+		{"read kernel text", vecPF, []byte{0x48, 0x8b, 0x04, 0x25, 0x00, 0x10, 0x00, 0x40}},
+		{"read the physmap", vecPF, []byte{0x48, 0xb8, 0, 0, 0, 0, 0, 0x80, 0xff, 0xff, 0x48, 0x8b, 0x00}},
+		{"read the local APIC", vecPF, []byte{0xb8, 0x20, 0x00, 0xe0, 0xfe, 0x8b, 0x00}},
+		{"write own text", vecPF, []byte{0x48, 0xb8, 0, 0, 0x40, 0, 0, 0, 0, 0, 0x88, 0x00}},
+		{"execute own stack", vecPF, []byte{0x48, 0x8d, 0x44, 0x24, 0xf0, 0xff, 0xe0}},
+		{"read address zero", vecPF, []byte{0x8b, 0x04, 0x25, 0, 0, 0, 0}},
+		{"jump to a non-canonical address", vecGP, []byte{0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0xe0}},
+	} {
+		out = append(out, Case{"ring 3: " + f.name, func() error {
+			_, before := metal.Frames()
+			p, err := newProgram(f.code...)
+			if err != nil {
+				return err
+			}
+			x := p.run()
+			vec := p.ctx.Vec
+			p.close()
+			if x != metal.ExitFault || vec != f.vec {
+				return fmt.Errorf("ended by %v, vector %d, want a fault, vector %d", x, vec, f.vec)
+			}
+			if _, after := metal.Frames(); after > before+16 {
+				return fmt.Errorf("%d frames before, %d after", before, after)
+			}
+			return nil
+		}})
+	}
+	return out
+}
+
+func userCases() []Case {
+	return []Case{
+		{"ring 3: system call gets there and back", roundTrip},
+		{"ring 3: endless loop ends with its quantum", endlessLoop},
+		{"ring 3: kick ends an endless loop", kickLoop},
+		{"ring 3: a kick before the run is not lost", kickEarly},
+		{"ring 3: GS of the program does not reach the kernel", userGS},
+		{"ring 3: flags of the program do not reach the kernel", userFlags},
+		{"ring 3: programs share the CPUs", sharing},
+		{"space: kernel addresses cannot be mapped", mapKernel},
+		{"space: writable and executable is refused", mapWX},
+		{"space: unmapped pages are gone at once", unmapped},
+		{"space: new pages are zero", scrubbed},
+		{"space: destroy gives every frame back", destroy},
+	}
+}
+
+func roundTrip() error {
+	p, err := newProgram(0xb8, 0x42, 0, 0, 0, 0xbf, 7, 0, 0, 0, 0x0f, 5, 0x89, 0xc7, 0x0f, 5)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if x := p.run(); x != metal.ExitSyscall || p.ctx.AX != 0x42 || p.ctx.DI != 7 {
+		return fmt.Errorf("first call: %v number %#x argument %d", x, p.ctx.AX, p.ctx.DI)
+	}
+	p.ctx.AX = 1234
+	if x := p.run(); x != metal.ExitSyscall || p.ctx.DI != 1234 {
+		return fmt.Errorf("second call: %v argument %d, want the first one's result 1234", x, p.ctx.DI)
+	}
+	return nil
+}
+
+func endlessLoop() error {
+	p, err := newProgram(0xeb, 0xfe)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	return expect("exit", metal.RunUser(p.ctx), metal.ExitQuantum)
+}
+
+func kickLoop() error {
+	p, err := newProgram(0xeb, 0xfe)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	p.ctx.Quota = int64(time.Hour)
+	exit := make(chan metal.Exit)
+	go func() { exit <- metal.RunUser(p.ctx) }()
+	metal.Kick(p.ctx)
+	return expect("exit", <-exit, metal.ExitKick)
+}
+
+func kickEarly() error {
+	p, err := newProgram(0xeb, 0xfe)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	p.ctx.Quota = int64(time.Hour)
+	metal.Kick(p.ctx)
+	return expect("exit", metal.RunUser(p.ctx), metal.ExitKick)
+}
+
+func userGS() error {
+	p, err := newProgram(0x31, 0xc0, 0x8e, 0xe8, 0xb8, 0x42, 0, 0, 0, 0x0f, 5) // mov gs, 0; syscall
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	return expect("exit", p.run(), metal.ExitSyscall)
+}
+
+func userFlags() error {
+	// push DF|AC|NT; popf; syscall: the kernel runs with none of them
+	p, err := newProgram(0x68, 0x00, 0x44, 0x04, 0x00, 0x9d, 0xb8, 0x42, 0, 0, 0, 0x0f, 5)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	return expect("exit", p.run(), metal.ExitSyscall)
+}
+
+func sharing() error {
+	var wg sync.WaitGroup
+	errs := make(chan error, 6)
+	for range cap(errs) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			p, err := newProgram(0xeb, 0xfe)
+			if err != nil {
+				errs <- err
+				return
+			}
+			defer p.close()
+			for range 3 {
+				if x := metal.RunUser(p.ctx); x != metal.ExitQuantum {
+					errs <- fmt.Errorf("ended by %v", x)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	close(errs)
+	return <-errs
+}
+
+func withSpace(f func(s *metal.Space) error) error {
+	s, err := metal.NewSpace()
+	if err != nil {
+		return err
+	}
+	defer s.Destroy()
+	return f(s)
+}
+
+func mapKernel() error {
+	return withSpace(func(s *metal.Space) error {
+		for _, va := range []uintptr{0, 0x1000, 0x3ff000, 0x40000000, 0x40001000, 0xfee00000, 1<<39 - 4096, 0x7ffffffff000, 0x800000000000, 0xffff800000000000, 0xffffc00000000000} {
+			if _, err := s.Map(va, 3); !errors.Is(err, syscall.EINVAL) {
+				return fmt.Errorf("address %#x: %v, want EINVAL", va, err)
+			}
+		}
+		return nil
+	})
+}
+
+func mapWX() error {
+	return withSpace(func(s *metal.Space) error {
+		if _, err := s.Map(codeAt, 7); !errors.Is(err, syscall.EINVAL) {
+			return fmt.Errorf("map: %v, want EINVAL", err)
+		}
+		if err := s.Protect(codeAt, 4096, 7); !errors.Is(err, syscall.EINVAL) {
+			return fmt.Errorf("protect: %v, want EINVAL", err)
+		}
+		return nil
+	})
+}
+
+func unmapped() error {
+	// mov eax,[0x420000]; syscall; mov eax,[0x420000]; syscall
+	load := []byte{0x8b, 0x04, 0x25, 0, 0, 0x42, 0, 0x0f, 5}
+	p, err := newProgram(append(load, load...)...)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if _, err := p.space.Map(0x420000, 1); err != nil {
+		return err
+	}
+	if x := p.run(); x != metal.ExitSyscall {
+		return fmt.Errorf("with the page: %v", x)
+	}
+	if n := p.space.Unmap(0x420000, 4096); n != 1 {
+		return fmt.Errorf("unmapped %d pages, want 1", n)
+	}
+	if x := p.run(); x != metal.ExitFault || p.ctx.Vec != vecPF || p.ctx.CR2 != 0x420000 {
+		return fmt.Errorf("without the page: %v, vector %d at %#x", x, p.ctx.Vec, p.ctx.CR2)
+	}
+	return nil
+}
+
+func scrubbed() error {
+	return withSpace(func(s *metal.Space) error {
+		for i := range uintptr(64) {
+			b, err := s.Map(1<<40+i*4096, 3)
+			if err != nil {
+				return err
+			}
+			for j, v := range b {
+				if v != 0 {
+					return fmt.Errorf("new page %d has %#x at %d", i, v, j)
+				}
+				b[j] = 0xa5
+			}
+			if i%2 == 1 {
+				s.Unmap(1<<40+i*4096, 4096) // its frame comes back with the next page
+			}
+		}
+		return nil
+	})
+}
+
+func destroy() error {
+	s, err := metal.NewSpace()
+	if err != nil {
+		return err
+	}
+	for i := range uintptr(100) {
+		if _, err := s.Map(1<<40+i*4096, 3); err != nil {
+			return err
+		}
+	}
+	// 100 pages; PML4, two PDPTs, PD, PT
+	return expect("frames freed", s.Destroy(), 105)
+}
