@@ -1,0 +1,231 @@
+// Command tcb counts the trusted code base from what is really linked: the
+// packages with at least one function in an ELF image, ours and third-party,
+// and their lines of code. The Go runtime and standard library are listed as
+// one, since they come with the compiler that is trusted anyway.
+//
+//	go run ./test/tcb aios/boot/cmd/bootx64=bootx64.elf aios/services/attestd=attestd.elf
+//
+// A line of code is one that is neither blank nor only a comment, in the files
+// that the build selects for the target (Go and assembly, no tests).
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"debug/elf"
+	"debug/gosym"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+func main() {
+	tags := flag.String("tags", "aios,linkramstart,linkcpuinit", "build tags of the images")
+	overlay := flag.String("overlay", "", "overlay of the build")
+	flag.Parse()
+	if flag.NArg() == 0 {
+		fmt.Fprintln(os.Stderr, "usage: tcb [-tags T] [-overlay FILE] package=image.elf ...")
+		os.Exit(2)
+	}
+	for _, arg := range flag.Args() {
+		name, file, _ := strings.Cut(arg, "=")
+		if err := report(os.Stdout, name, file, *tags, *overlay); err != nil {
+			fmt.Fprintln(os.Stderr, "tcb:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+// pkg is what `go list` says about a package.
+type pkg struct {
+	ImportPath, Dir string
+	Standard        bool
+	Module          *struct{ Path, Version string }
+	GoFiles, SFiles []string
+	HFiles          []string
+}
+
+// row is one line of the report.
+type row struct {
+	name      string
+	ours      bool
+	functions int
+	lines     int
+}
+
+// report counts the image that was built of the package called name.
+func report(w io.Writer, name, file, tags, overlay string) error {
+	linked, err := functions(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	linked[name] = linked["main"] // the program itself
+	delete(linked, "main")
+	paths := slices.Sorted(maps.Keys(linked))
+	pkgs, err := list(paths, tags, overlay)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	standard := row{name: "Go runtime and standard library"}
+	for _, p := range pkgs {
+		if p.Standard {
+			standard.functions += linked[p.ImportPath]
+			continue
+		}
+		r := row{name: p.ImportPath, ours: p.Module != nil && p.Module.Path == "aios", functions: linked[p.ImportPath]}
+		if !r.ours && p.Module != nil {
+			r.name += " " + p.Module.Version
+		}
+		for _, f := range slices.Concat(p.GoFiles, p.SFiles, p.HFiles) {
+			text, err := os.ReadFile(filepath.Join(p.Dir, f))
+			if err != nil {
+				return err
+			}
+			r.lines += codeLines(text)
+		}
+		rows = append(rows, r)
+	}
+	slices.SortFunc(rows, func(a, b row) int {
+		if a.ours != b.ours {
+			if a.ours {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.name, b.name)
+	})
+	fmt.Fprintf(w, "%s (%s)\n", name, filepath.Base(file))
+	var ours, others, third int
+	for _, r := range rows {
+		kind := "ours       "
+		if r.ours {
+			ours += r.lines
+		} else {
+			kind = "third-party"
+			others += r.lines
+			third++
+		}
+		fmt.Fprintf(w, "  %s %-58s %6d lines %5d functions\n", kind, r.name, r.lines, r.functions)
+	}
+	fmt.Fprintf(w, "  %s %-58s %6s       %5d functions\n", "toolchain  ", standard.name, "", standard.functions)
+	fmt.Fprintf(w, "  %s: ours %d lines; third-party %d lines in %d packages\n\n", name, ours, others, third)
+	return nil
+}
+
+// functions counts the functions that are linked into an ELF image, by package.
+// The table that panics are traced with is there even in a stripped image.
+func functions(file string) (map[string]int, error) {
+	f, err := elf.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s, text := f.Section(".gopclntab"), f.Section(".text")
+	if s == nil || text == nil {
+		return nil, fmt.Errorf("no function table: not an image that Go linked")
+	}
+	data, err := s.Data()
+	if err != nil {
+		return nil, err
+	}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
+	if err != nil {
+		return nil, err
+	}
+	count := map[string]int{}
+	for _, fn := range table.Funcs {
+		if p := packageOf(fn.Name); p != "" {
+			count[p]++
+		}
+	}
+	if len(count) == 0 {
+		return nil, fmt.Errorf("the function table is empty")
+	}
+	return count, nil
+}
+
+// packageOf is the import path in a linker symbol: "github.com/a/b%2ev2.(*T).M"
+// is of "github.com/a/b.v2".
+func packageOf(symbol string) string {
+	if strings.HasPrefix(symbol, "go:") || strings.HasPrefix(symbol, "type:") {
+		return ""
+	}
+	if i := strings.IndexByte(symbol, '['); i >= 0 { // type arguments may hold anything
+		symbol = symbol[:i]
+	}
+	slash := strings.LastIndexByte(symbol, '/') + 1
+	dot := strings.IndexByte(symbol[slash:], '.')
+	if dot < 0 {
+		return ""
+	}
+	p := symbol[:slash+dot]
+	for _, esc := range []struct{ from, to string }{{"%2e", "."}, {"%2d", "-"}, {"%22", `"`}, {"%25", "%"}} {
+		p = strings.ReplaceAll(p, esc.from, esc.to)
+	}
+	return p
+}
+
+// list asks the go command about packages.
+func list(paths []string, tags, overlay string) ([]pkg, error) {
+	args := []string{"list", "-e", "-json=ImportPath,Dir,Standard,Module,GoFiles,SFiles,HFiles", "-tags", tags}
+	if overlay != "" {
+		args = append(args, "-overlay", overlay)
+	}
+	c := exec.Command("go", append(append(args, "--"), paths...)...)
+	c.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0")
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w: %s", err, stderr.String())
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); err == io.EOF {
+			return pkgs, nil
+		} else if err != nil {
+			return nil, err
+		}
+		if p.Dir == "" {
+			p.Standard = true // of the overlay, or made by the linker
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+// codeLines counts lines that are neither blank nor only comment.
+func codeLines(text []byte) int {
+	n, inBlock := 0, false
+	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
+		l := strings.TrimSpace(s.Text())
+		if inBlock {
+			_, after, ended := strings.Cut(l, "*/")
+			if !ended {
+				continue
+			}
+			inBlock, l = false, strings.TrimSpace(after)
+		}
+		if l == "" || strings.HasPrefix(l, "//") {
+			continue
+		}
+		if strings.HasPrefix(l, "/*") {
+			_, after, ended := strings.Cut(l, "*/")
+			inBlock = !ended
+			if strings.TrimSpace(after) == "" {
+				continue
+			}
+		}
+		n++
+	}
+	return n
+}
