@@ -1,0 +1,145 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+
+	"aios/kernel/abi"
+)
+
+// call serves one AIOS call. The handle is looked up before any other argument
+// is looked at: who may not do a thing learns nothing from the reply.
+func (t *thread) call(number uint64, a [6]uint64) uint64 {
+	d := abi.Lookup(number)
+	if d == nil {
+		t.p.unknown.add(number)
+		return abi.NoCall.Result()
+	}
+	object, e := t.p.caps.Lookup(abi.Handle(a[0]), d.Type, d.Right)
+	if e != 0 {
+		return e.Result()
+	}
+	v, e := t.invoke(d.Number, object, a)
+	if e != 0 {
+		return e.Result()
+	}
+	return v
+}
+
+// invoke calls the object. Its type is what the call's description says: Start
+// checked it.
+func (t *thread) invoke(n abi.Number, object any, a [6]uint64) (uint64, abi.Errno) {
+	p := t.p
+	switch n {
+	case abi.CallNull:
+		return 0, 0
+	case abi.CallYield:
+		runtime.Gosched()
+		return 0, 0
+	case abi.CallExit:
+		code := uint32(a[1]) & 0xff
+		p.end(exitReason(code), code == 0)
+		return 0, 0
+	case abi.CallClockRead:
+		return uint64(p.machine.Now()), 0
+	case abi.CallLog:
+		return t.logCall(object.(*lineLog), a[1], a[2])
+	case abi.CallStreamRead:
+		return t.readInto(a[1], a[2], func(b []byte) (int, error) { return object.(Stream).Read(p.ctx, b) })
+	case abi.CallStreamWrite:
+		return t.streamWrite(object.(Stream), a[1], a[2])
+	case abi.CallBlobRead:
+		if int64(a[1]) < 0 {
+			return 0, abi.Invalid
+		}
+		return t.readInto(a[2], a[3], func(b []byte) (int, error) { return object.(Blob).ReadAt(b, int64(a[1])) })
+	case abi.CallAttest:
+		return t.attest(object.(Attestor), a[1], a[2], a[3], a[4], a[5])
+	}
+	return 0, abi.NoCall
+}
+
+func (t *thread) logCall(l *lineLog, at, n uint64) (uint64, abi.Errno) {
+	if n > abi.MaxLog {
+		return 0, abi.MessageSize
+	}
+	b := t.scratch(n)
+	if e := t.p.copyIn(at, b); e != 0 {
+		return 0, e
+	}
+	l.write(b)
+	l.flush()
+	return n, 0
+}
+
+// readInto fills the program's memory from read. The address is checked first,
+// so that bytes taken from a stream are not lost on a bad one.
+func (t *thread) readInto(at, n uint64, read func([]byte) (int, error)) (uint64, abi.Errno) {
+	n = min(n, abi.MaxTransfer)
+	if e := t.p.memoryError(t.p.mem.check(at, n, Write)); e != 0 || n == 0 {
+		return 0, e
+	}
+	b := t.scratch(n)
+	k, err := read(b)
+	if k == 0 && err != nil {
+		return 0, errno(err)
+	}
+	return uint64(k), t.p.copyOut(at, b[:k])
+}
+
+func (t *thread) streamWrite(s Stream, at, n uint64) (uint64, abi.Errno) {
+	b := t.scratch(min(n, abi.MaxTransfer))
+	if e := t.p.copyIn(at, b); e != 0 || len(b) == 0 {
+		return 0, e
+	}
+	k, err := s.Write(t.p.ctx, b)
+	if k == 0 && err != nil {
+		return 0, errno(err)
+	}
+	return uint64(k), 0
+}
+
+func (t *thread) attest(o Attestor, op, reqAt, reqLen, respAt, respLen uint64) (uint64, abi.Errno) {
+	if reqLen > abi.MaxMessage || respLen > abi.MaxMessage {
+		return 0, abi.MessageSize
+	}
+	if op == 0 || op > abi.AttestRandom {
+		return 0, abi.Invalid
+	}
+	if e := t.p.memoryError(t.p.mem.check(respAt, respLen, Write)); e != 0 {
+		return 0, e
+	}
+	request := make([]byte, reqLen)
+	if e := t.p.copyIn(reqAt, request); e != 0 {
+		return 0, e
+	}
+	response, err := o.Attest(t.p.ctx, uint32(op), request)
+	if err != nil {
+		return 0, errno(err)
+	}
+	if uint64(len(response)) > respLen {
+		return 0, abi.MessageSize
+	}
+	return uint64(len(response)), t.p.copyOut(respAt, response)
+}
+
+// errno is what a program sees of an object's error. The end of a stream is a
+// result of 0.
+func errno(err error) abi.Errno {
+	var e abi.Errno
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, io.EOF):
+		return 0
+	case errors.Is(err, io.ErrClosedPipe):
+		return abi.Pipe
+	case errors.Is(err, context.Canceled):
+		return abi.Canceled
+	case errors.Is(err, abi.ErrField):
+		return abi.Invalid
+	}
+	return abi.IO
+}
