@@ -1,5 +1,5 @@
 // Command tcb counts the trusted code base from what is really linked: the
-// packages with at least one function in an ELF image, ours and third-party,
+// packages with at least one function in an image, ours and third-party,
 // and their lines of code. The Go runtime and standard library are listed as
 // one, since they come with the compiler that is trusted anyway.
 //
@@ -13,7 +13,6 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"debug/elf"
 	"debug/gosym"
 	"encoding/json"
 	"flag"
@@ -121,34 +120,35 @@ func report(w io.Writer, name, file, tags, overlay string) error {
 	return nil
 }
 
-// functions counts the functions that are linked into an ELF image, by package.
-// The table that panics are traced with is there even in a stripped image.
+// tableMagic opens the table that panics are traced with, which is there even
+// in a stripped image: Go's version of the format, then instruction and pointer
+// size (runtime/symtab.go, pcHeader).
+var tableMagic = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
+
+// functions counts the functions that are linked into an image, by package. It
+// finds the table by its magic, so that the boot stage's PE image will do as
+// well as an ELF one.
 func functions(file string) (map[string]int, error) {
-	f, err := elf.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	s, text := f.Section(".gopclntab"), f.Section(".text")
-	if s == nil || text == nil {
-		return nil, fmt.Errorf("no function table: not an image that Go linked")
-	}
-	data, err := s.Data()
-	if err != nil {
-		return nil, err
-	}
-	table, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
+	image, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	count := map[string]int{}
-	for _, fn := range table.Funcs {
-		if p := packageOf(fn.Name); p != "" {
-			count[p]++
+	for at := 0; len(count) == 0; at++ {
+		i := bytes.Index(image[at:], tableMagic)
+		if i < 0 {
+			return nil, fmt.Errorf("no function table: not an image that Go linked")
 		}
-	}
-	if len(count) == 0 {
-		return nil, fmt.Errorf("the function table is empty")
+		at += i
+		table, err := gosym.NewTable(nil, gosym.NewLineTable(image[at:], 0))
+		if err != nil {
+			continue // the magic as a constant in some program's data
+		}
+		for _, fn := range table.Funcs {
+			if p := packageOf(fn.Name); p != "" {
+				count[p]++
+			}
+		}
 	}
 	return count, nil
 }

@@ -1,0 +1,111 @@
+# AIOS. `make run` brings a host up and proves what it booted; `make help`
+# lists the rest. Everything is built by the Go toolchain that go.mod pins;
+# this file only says in which order.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+GO          := .ci/go
+
+# What a host boots is built for the manifest key in the state folder, since
+# the boot stage carries that key.
+TARGET      := bin/target
+VERSION     := $(shell cat VERSION 2>/dev/null || echo dev)
+COMMIT      := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+# Tests have keys of their own: they never touch those of the installation.
+TEST_STATE  := $(CURDIR)/.build/test/state
+TEST_TARGET := $(CURDIR)/.build/test/target
+
+# One command line: up waits for Ctrl-C, or ends after the first verdict.
+UP_FLAGS    := $(if $(ONCE),--once) $(if $(JSON),--json)
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
+
+.PHONY: prepare
+prepare: ## install missing Debian packages (needs root or sudo)
+	@.ci/prepare
+
+.PHONY: run
+run: prepare build ## build, boot and prove a host (ONCE=1: end after the first verdict)
+	@bin/aios up $(UP_FLAGS)
+
+.PHONY: aios
+aios:
+	@$(GO) build -trimpath -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/aios ./cmd/aios
+	@$(GO) build -trimpath -o .build/mkmetal ./boot/cmd/mkmetal
+
+.PHONY: build
+build: aios ## build bin/aios and what hosts boot (bin/target)
+	@echo "make: building boot stage, kernel and services with $$($(GO) env GOVERSION)"
+	@bin/aios keys init --quiet
+	@$(MAKE) target KEYS="$$(bin/aios keys path)" OUT=$(TARGET)
+
+# KEYS: PEM file of the trusted manifest keys; OUT: folder.
+.PHONY: target
+target:
+	@PATH=$$(dirname "$$($(GO) env GOROOT)/bin/go"):$$PATH; export PATH GOTOOLCHAIN=local; \
+	.build/mkmetal -kind efi -pkg ./boot/cmd/bootx64 -trusted-keys "$(KEYS)" -o $(OUT)/bootx64.efi; \
+	.build/mkmetal -kind kernel -pkg ./kernel/cmd/kernel -o $(OUT)/kernel.elf; \
+	.build/mkmetal -kind service -pkg ./services/attestd -o $(OUT)/attestd.elf
+
+.PHONY: image
+image: build ## build and sign the disk image, with its predicted PCR values
+	@bin/aios image build
+
+.PHONY: test-build
+test-build: prepare aios
+	@AIOS_STATE=$(TEST_STATE) bin/aios keys init --quiet
+	@$(MAKE) target KEYS="$$(AIOS_STATE=$(TEST_STATE) bin/aios keys path)" OUT=$(TEST_TARGET)
+
+TEST_ENV := AIOS_TEST_BIN=$(CURDIR)/bin/aios AIOS_TEST_STATE=$(TEST_STATE) AIOS_TEST_TARGET=$(TEST_TARGET)
+
+.PHONY: test
+test: test-build ## run every test; the last line is "N passed, N failed"
+	@$(TEST_ENV) $(GO) run ./test/run unit target e2e
+
+.PHONY: test-unit
+test-unit: ## run the tests that need no virtual machine
+	@$(GO) run ./test/run unit
+
+.PHONY: test-target
+test-target: test-build ## run the kernel's own tests on a booted machine
+	@$(TEST_ENV) $(GO) run ./test/run target
+
+.PHONY: test-e2e
+test-e2e: test-build ## do what a user does, with the real binary and real boots
+	@$(TEST_ENV) $(GO) run ./test/run e2e
+
+.PHONY: bench
+bench: prepare build ## measure beside Debian's kernel in the same virtual machine
+	@$(GO) run -ldflags "-X main.commit=$(COMMIT)" ./test/bench
+
+.PHONY: fuzz
+FUZZTIME ?= 10s
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@GO=$(GO) FUZZTIME=$(FUZZTIME) test/fuzz.sh
+
+.PHONY: model
+model: ## check the models of the kernel's protocols
+	@echo "make: there are no models yet: the scheduler and IPC that they are to describe come later"
+
+.PHONY: reproduce
+reproduce: ## build twice, as different users in different places, and compare
+	@GO=$(CURDIR)/$(GO) test/reproduce.sh
+
+.PHONY: lint
+lint: ## gofmt, vet in the plain tree and with every build tag
+	@test -z "$$($(GO) run cmd/gofmt -l . | tee /dev/stderr)" || { echo "lint: the files above are not formatted: gofmt -w" >&2; exit 1; }
+	@$(GO) vet ./...
+	@$(GO) vet -tags e2e,swtpm ./...
+
+.PHONY: tcb
+tcb: build ## count the lines of what has to be trusted, from what is linked
+	@$(GO) run ./test/tcb aios/boot/cmd/bootx64=$(TARGET)/bootx64.efi aios/kernel/cmd/kernel=$(TARGET)/kernel.elf aios/services/attestd=$(TARGET)/attestd.elf
+
+.PHONY: clean
+clean: ## remove what was built; keys and hosts in the state folder stay
+	@rm -rf bin .build
