@@ -1,0 +1,146 @@
+//go:build swtpm
+
+package tpm
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-attestation/attest"
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+)
+
+// loaded counts the objects and sessions that the TPM holds.
+func loaded(t *testing.T, tpm transport.TPM) int {
+	t.Helper()
+	n := 0
+	for _, first := range []uint32{0x80000000, 0x02000000, 0x03000000} { // transient, loaded and saved sessions
+		rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: 64}.Execute(tpm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := rsp.CapabilityData.Data.Handles()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += len(h.Handle)
+	}
+	return n
+}
+
+// start runs swtpm on one end of a socket pair.
+func start(t *testing.T) transport.TPM {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, client := os.NewFile(uintptr(fds[0]), "server"), os.NewFile(uintptr(fds[1]), "client")
+	dir := t.TempDir()
+	cmd := exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir, "--fd", "3",
+		"--flags", "not-need-init,startup-clear", "--log", "file="+filepath.Join(dir, "log"))
+	cmd.ExtraFiles = []*os.File{server}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+	t.Cleanup(func() {
+		client.Close() // swtpm ends with its connection
+		cmd.Wait()
+	})
+	return transport.FromReadWriter(client)
+}
+
+func TestSoftwareTPM(t *testing.T) {
+	c := start(t)
+	r, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := r.Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(id.EKCertificate) != 0 {
+		t.Errorf("a TPM without certificate gave %d bytes of one", len(id.EKCertificate))
+	}
+	again, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(again.akPublic, r.akPublic) {
+		t.Error("the template gave another attestation key")
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	ek, err := tpm2.Unmarshal[tpm2.TPMTPublic](id.EKPublic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := tpm2.Pub(*ek)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := attest.ActivationParameters{
+		EK: key, Rand: rand.Reader,
+		AK: attest.AttestationParameters{Public: id.AKPublic, CreateData: id.CreationData, CreateAttestation: id.CreationAttest, CreateSignature: id.CreationSignature},
+	}
+	secret, cred, err := params.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Activate(cred.Credential, cred.Secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, secret) {
+		t.Error("activation gave another secret")
+	}
+	cred.Credential[10] ^= 1
+	if _, err := r.Activate(cred.Credential, cred.Secret); err == nil {
+		t.Error("an altered credential was activated")
+	}
+
+	if err := r.Extend(12, []byte("phase")); err != nil {
+		t.Fatal(err)
+	}
+	nonce := bytes.Repeat([]byte{7}, 32)
+	q, err := r.Quote(nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := sha256.Sum256([]byte("phase"))
+	if want := sha256.Sum256(append(make([]byte, 32), event[:]...)); q.PCRs[12] != want {
+		t.Errorf("PCR 12 is %x, want %x", q.PCRs[12], want)
+	}
+	ak, err := attest.ParseAKPublic(id.AKPublic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pcrs []attest.PCR
+	for i := range q.PCRs {
+		pcrs = append(pcrs, attest.PCR{Index: i, Digest: q.PCRs[i][:], DigestAlg: crypto.SHA256})
+	}
+	if err := ak.Verify(attest.Quote{Quote: q.Attest, Signature: q.Signature}, pcrs, nonce); err != nil {
+		t.Error(err)
+	}
+	if b, err := r.Random(64); err != nil || len(b) != 64 {
+		t.Errorf("random: %d bytes, %v", len(b), err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := loaded(t, c); n != 0 {
+		t.Errorf("%d objects or sessions stayed loaded", n)
+	}
+}
