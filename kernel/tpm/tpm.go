@@ -158,6 +158,9 @@ func (r *Root) endorsementKey() (*tpm2.CreatePrimaryResponse, error) {
 // (TPM2_ActivateCredential). credential is a TPM2B_ID_OBJECT, secret a
 // TPM2B_ENCRYPTED_SECRET.
 func (r *Root) Activate(credential, secret []byte) ([]byte, error) {
+	if len(credential) < 3 || len(secret) < 3 {
+		return nil, fmt.Errorf("%w: credential of %d bytes, secret of %d", ErrArgument, len(credential), len(secret))
+	}
 	id, err := tpm2.Unmarshal[tpm2.TPM2BIDObject](credential)
 	if err != nil {
 		return nil, fmt.Errorf("%w: credential is not a TPM2B_ID_OBJECT: %v", ErrArgument, err)
