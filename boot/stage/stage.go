@@ -77,7 +77,7 @@ var window = [2]uint64{handoff.WindowStart, handoff.WindowEnd}
 // maxImage bounds one file of a slot. The manifest's own size is checked as well.
 const maxImage = 512 << 20
 
-// The service name under which the kernel finds the policy bundle among the images.
+// policyBlob is the name under which the kernel finds the policy bundle. No service can have it (boot/manifest).
 const policyBlob = "policy"
 
 // Run boots. It returns only when it refuses, with an error that Refuse reports (or when Machine.Enter returns, as it
@@ -188,8 +188,8 @@ func (s *Stage) images(bootConf []byte, signed *manifest.Signed) (*kernelImage, 
 		if err != nil {
 			return nil, err
 		}
-		if service.Name == policyBlob || !s.info.AddBlob(service.Name, file.Phys, uint64(len(file.Data))) {
-			return nil, refuse("service "+service.Name, errors.New("the name is taken or there are too many images"), "give the service another name")
+		if !s.info.AddBlob(service.Name, file.Phys, uint64(len(file.Data))) {
+			return nil, refuse("service "+service.Name, errors.New("there are too many images"), "remove services from the manifest")
 		}
 	}
 	file, err := s.image("policy", m.Policy, events[len(events)-1])
