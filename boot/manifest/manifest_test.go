@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -144,20 +145,26 @@ func TestParseRefuses(t *testing.T) {
 		{"path", replace("kernel.elf", "../kernel"), "file name"},
 		{"upper case file", replace("kernel.elf", "Kernel.elf"), "file name"},
 		{"dot file", replace("kernel.elf", ".kernel"), "file name"},
+		{"file ends with a dot", replace("kernel.elf", "kernel."), "file name"},
+		{"file ends with a dash", replace("kernel.elf", "kernel-"), "file name"},
 		{"long file", replace("kernel.elf", strings.Repeat("k", 33)), "file name"},
 		{"empty file", replace("kernel kernel.elf", "kernel "), "file name"},
 		{"the manifest itself", replace("kernel.elf", "manifest"), "already the manifest"},
 		{"file used twice", replace("attestd.elf", "kernel.elf"), "already kernel"},
 		{"service name twice", replace("service probe", "service attestd"), "named twice"},
 		{"service named policy", replace("service probe", "service policy"), "other than kernel and policy"},
+		{"service named kernel", replace("service probe", "service kernel"), "other than kernel and policy"},
+		{"service name with a dot", replace("service probe", "service pr.be"), "expected a name"},
 		{"service without name", replace("service probe", "service "), "expected a name"},
 		{"other restart rule", replace("restart=never", "restart=maybe"), "restart expected"},
 		{"no restart rule", replace("restart=never ", ""), "line 5"},
 		{"fields in another order", replace("restart=never memory=1048576", "memory=1048576 restart=never"), "line 5"},
 		{"memory zero", replace("memory=1048576", "memory=0"), "memory expected"},
+		{"memory too big", replace("memory=1048576", "memory=1099511627777"), "memory expected"},
 		{"memory in units", replace("memory=1048576", "memory=1M"), "line 5"},
 		{"caps not sorted", replace("attest,channel", "channel,attest"), "ascending order"},
 		{"cap twice", replace("attest,channel", "attest,attest"), "ascending order"},
+		{"too many caps", replace("caps=attest,channel,log", "caps="+manyCaps(MaxCaps+1)), "at most 32 capabilities, found 33"},
 		{"empty cap", replace("caps=attest", "caps=,attest"), "capability"},
 		{"cap with control character", replace("caps=attest", "caps=att\x1best"), `capability "att\x1best"`},
 		{"null byte", replace("version 7", "version 7\x00"), "line 2"},
@@ -176,9 +183,38 @@ func TestParseRefuses(t *testing.T) {
 			checkError(t, err)
 		})
 	}
-	if _, err := Parse([]byte(manyServices(MaxServices))); err != nil {
-		t.Errorf("with the most services that are allowed: %v", err)
+}
+
+// The largest manifest is accepted, and it fits the bound of the file.
+func TestLargest(t *testing.T) {
+	text := largest().Encode()
+	if len(text) > MaxSize {
+		t.Errorf("a manifest can have %d bytes, more than MaxSize", len(text))
 	}
+	if _, err := Parse(text); err != nil {
+		t.Error(err)
+	}
+}
+
+// largest is a manifest that uses up every bound.
+func largest() *Manifest {
+	file := func(i int) Image {
+		return Image{fmt.Sprintf("%032d", i), [32]byte{}, MaxImageSize}
+	}
+	m := &Manifest{Version: 1<<64 - 1, Kernel: file(100), Policy: file(101)}
+	for i := range MaxServices {
+		m.Services = append(m.Services, Service{fmt.Sprintf("%032d", i), file(i), RestartAlways, MaxMemory,
+			strings.Split(manyCaps(MaxCaps), ",")})
+	}
+	return m
+}
+
+func manyCaps(n int) string {
+	var caps []string
+	for i := range n {
+		caps = append(caps, fmt.Sprintf("%032d", i))
+	}
+	return strings.Join(caps, ",")
 }
 
 func manyServices(n int) string {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/binary"
 	"math/big"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -223,6 +224,25 @@ func TestPredict(t *testing.T) {
 	}
 }
 
+// The boot stage's events are predicted as they will stand in the log, slot and all.
+func TestBootStageEvents(t *testing.T) {
+	in := exampleInput(t)
+	in.Conf = manifest.Conf{Slot: "b", Cmdline: "x=1"}.Encode()
+	var got []string
+	for _, e := range predict(t, in).Events {
+		if text, ok := measure.ParseTagged(e.Data); ok {
+			got = append(got, text)
+		}
+	}
+	var want []string
+	for _, e := range measure.Events("b", in.Conf, "x=1", in.System.Payload, in.System.Keys[0], in.System.Manifest) {
+		want = append(want, e.Text())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("predicted\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // Whatever changes in the input has to change the PCR that stands for it, and no other.
 func TestEveryInputCounts(t *testing.T) {
 	s, err := signers()
@@ -251,6 +271,9 @@ func TestEveryInputCounts(t *testing.T) {
 		{"dbx", func(_ *testing.T, in *Input) { in.Variables.Dbx = signatureList(certX509, []byte("x")) }, []int{7}},
 		{"another signer beside", func(_ *testing.T, in *Input) {
 			in.Variables.Db = append(signatureList(certX509, s[1].cert.Raw), in.Variables.Db...)
+		}, []int{7}},
+		{"the hash of a file beside", func(_ *testing.T, in *Input) {
+			in.Variables.Db = append(signatureList([16]byte{0x26, 0x16, 0xc4, 0xc1}, make([]byte, 32)), in.Variables.Db...)
 		}, []int{7}},
 		{"signed by another", func(t *testing.T, in *Input) {
 			in.Variables.Db = signatureList(certX509, s[1].cert.Raw)
@@ -450,6 +473,27 @@ func TestParseSignatureLists(t *testing.T) {
 	}
 	if entries[2].kind != globalVariable {
 		t.Errorf("kind of entry 2 = %x", entries[2].kind)
+	}
+}
+
+func TestParseSignatureListsRefuses(t *testing.T) {
+	le := binary.LittleEndian
+	for _, c := range []struct {
+		name   string
+		change func(b []byte)
+	}{
+		{"entries that do not fill the list", func(b []byte) { le.PutUint32(b[24:], 17) }},
+		{"entries without content", func(b []byte) { le.PutUint32(b[24:], 16) }},
+		{"entries of no size", func(b []byte) { le.PutUint32(b[24:], 0) }},
+		{"list longer than the variable", func(b []byte) { le.PutUint32(b[16:], 100) }},
+		{"list shorter than its header", func(b []byte) { le.PutUint32(b[16:], 27) }},
+		{"header longer than the list", func(b []byte) { le.PutUint32(b[20:], 1<<32-1) }},
+	} {
+		b := signatureList(certX509, []byte("ab"), []byte("cd"))
+		c.change(b)
+		if entries, err := parseSignatureLists(b); err == nil {
+			t.Errorf("%s: accepted with %d entries", c.name, len(entries))
+		}
 	}
 }
 

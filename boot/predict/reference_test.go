@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"aios/boot/measure"
 	"aios/captoken/mldsa"
 )
 
@@ -161,7 +162,13 @@ func TestParseRefuses(t *testing.T) {
 // What is accepted re-encodes to the same bytes, and its values follow from its events.
 func FuzzParse(f *testing.F) {
 	f.Add(encode(f, predict(f, exampleInput(f))))
-	f.Add([]byte(`{"version": 1}`))
+	// A small one, so that mutations hit something.
+	events := []Event{hashed(9, 6, measure.AppendTagged(nil, "aios.manifest sha256:"+strings.Repeat("00", 32)+" version=1 key="+strings.Repeat("00", 16)), "")}
+	small := &Reference{Version, make(Hex, 32), "ovmf", 1, make(Hex, 32), make(Hex, 16), Replay(events), events}
+	if _, err := Parse(encode(f, small)); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encode(f, small))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r, err := Parse(text)
 		if err != nil {
