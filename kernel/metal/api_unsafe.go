@@ -138,3 +138,7 @@ func (x Exit) String() string {
 	}
 	return fmt.Sprintf("exit %d", uint64(x))
 }
+
+// XCR0 is the vector state that the kernel keeps for programs (Intel SDM 1,
+// 13.3), 0 where the CPU has no XSAVE.
+func XCR0() uint64 { return uint64(xcr0) }

@@ -1,0 +1,160 @@
+//go:build aios
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/usbarmory/tamago/dma"
+
+	"aios/boot/handoff"
+	"aios/boot/manifest"
+	"aios/kernel/abi"
+	"aios/kernel/hal/console"
+	"aios/kernel/hal/tpmio"
+	"aios/kernel/machine"
+	"aios/kernel/metal"
+	"aios/kernel/process"
+	"aios/kernel/tpm"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// line puts one whole line on the console.
+func line(format string, a ...any) {
+	os.Stdout.WriteString(fmt.Sprintf("aios kernel: "+format, a...) + "\n")
+}
+
+func main() {
+	info := metal.Boot()
+	total, _ := metal.Frames()
+	line("start version=%s cpus=%d memory_mib=%d slot=%c boot_ms=%d kernel_ms=%d", version, metal.CPUs(), total>>8, info.Slot,
+		metal.Nanos(info.HandoffTSC-info.BootEntryTSC).Milliseconds(), metal.SinceReset().Milliseconds())
+	if err := run(info); err != nil {
+		line("FAILED reason=%q remedy=%q", err, "the host proves nothing and runs nothing; fix the cause and boot again")
+	}
+	select {} // a host without services stays up, with nothing to reach
+}
+
+// host is what services can be granted.
+type host struct {
+	info     *handoff.Info
+	manifest *manifest.Manifest
+	attestor *tpm.Root
+	channel  *console.Console
+}
+
+func run(info *handoff.Info) error {
+	if err := info.Check(); err != nil {
+		return err
+	}
+	payload := metal.Bytes(uintptr(info.ManifestPhys), int(info.ManifestSize))
+	m, err := manifest.Parse(payload)
+	if err != nil {
+		return fmt.Errorf("manifest handed over by boot: %w", err)
+	}
+	start, size := metal.DMA()
+	dma.Init(uint(start), size)
+	h := &host{info: info, manifest: m}
+	if h.attestor, err = openTPM(); err != nil {
+		return err
+	}
+	if h.channel, err = console.Open(); err != nil {
+		return err
+	}
+	line("channel ok interface=virtio-console")
+
+	supervisor := process.NewSupervisor(machine.New(), func(s string) { os.Stdout.WriteString(s + "\n") })
+	var wg sync.WaitGroup
+	for _, s := range m.Services {
+		cfg, err := h.config(s)
+		if err != nil {
+			return err
+		}
+		wg.Go(func() { supervisor.Run(context.Background(), cfg, s.Restart == manifest.RestartAlways) })
+	}
+	wg.Wait()
+	line("no service is left")
+	return nil
+}
+
+func openTPM() (*tpm.Root, error) {
+	base, err := metal.MapDevice(tpmio.Base, tpmio.Size)
+	if err != nil {
+		return nil, fmt.Errorf("TPM: %w", err)
+	}
+	began := time.Now()
+	t, err := tpmio.Open(tpmio.At(base), tpmio.Monotonic{})
+	if err != nil {
+		return nil, err
+	}
+	root, err := tpm.Open(t)
+	if err != nil {
+		return nil, fmt.Errorf("TPM (%s): %w", t.Interface(), err)
+	}
+	line("tpm ok interface=%s ak=ecc-p256 ms=%d", t.Interface(), time.Since(began).Milliseconds())
+	return root, nil
+}
+
+// config checks the service's image against the manifest and collects what it is granted.
+func (h *host) config(s manifest.Service) (process.Config, error) {
+	b, ok := h.info.Blob(s.Name)
+	if !ok {
+		return process.Config{}, fmt.Errorf("service %s: boot handed over no image of that name", s.Name)
+	}
+	image := metal.Bytes(uintptr(b.Phys), int(b.Size))
+	if err := s.Check(image); err != nil {
+		return process.Config{}, fmt.Errorf("service %s: %w", s.Name, err)
+	}
+	cfg := process.Config{
+		Name: s.Name, Image: image, Memory: s.Memory,
+		Grants: []process.Grant{{Name: abi.CapSelf, Type: abi.TypeProcess, Rights: abi.RightControl}},
+	}
+	for _, name := range s.Caps {
+		g, err := h.grant(name)
+		if err != nil {
+			return process.Config{}, fmt.Errorf("service %s: %w", s.Name, err)
+		}
+		cfg.Grants = append(cfg.Grants, g)
+	}
+	return cfg, nil
+}
+
+// grant is the object behind a capability's name in the manifest.
+func (h *host) grant(name string) (process.Grant, error) {
+	blob := func(phys, size uint64) process.Blob {
+		return bytes.NewReader(metal.Bytes(uintptr(phys), int(size)))
+	}
+	switch name {
+	case "attest":
+		return process.Grant{Name: abi.CapAttest, Type: abi.TypeAttestor, Rights: abi.RightInvoke, Object: h.attestor}, nil
+	case "channel":
+		return process.Grant{Name: abi.CapChannel, Type: abi.TypeStream, Rights: abi.RightRead | abi.RightWrite, Object: h.channel}, nil
+	case "clock":
+		return process.Grant{Name: abi.CapClock, Type: abi.TypeClock, Rights: abi.RightRead}, nil
+	case "log":
+		return process.Grant{Name: abi.CapLog, Type: abi.TypeLog, Rights: abi.RightWrite, Object: consoleLog{}}, nil
+	case "eventlog":
+		return process.Grant{Name: abi.CapEventLog, Type: abi.TypeBlob, Rights: abi.RightRead, Object: blob(h.info.EventLogPhys, h.info.EventLogSize)}, nil
+	case "manifest":
+		return process.Grant{Name: abi.CapManifest, Type: abi.TypeBlob, Rights: abi.RightRead, Object: blob(h.info.ManifestPhys, h.info.ManifestSize)}, nil
+	case "policy":
+		b, ok := h.info.Blob("policy")
+		if !ok {
+			return process.Grant{}, fmt.Errorf("capability policy: boot handed over no policy bundle")
+		}
+		return process.Grant{Name: abi.CapPolicy, Type: abi.TypeBlob, Rights: abi.RightRead, Object: blob(b.Phys, b.Size)}, nil
+	}
+	return process.Grant{}, fmt.Errorf("capability %q: the kernel has none of that name", name)
+}
+
+// consoleLog puts a service's lines on the console.
+type consoleLog struct{}
+
+func (consoleLog) Line(text string) { os.Stdout.WriteString(text + "\n") }

@@ -1,0 +1,83 @@
+//go:build aios
+
+package machine
+
+import (
+	"time"
+	"unsafe"
+
+	"aios/kernel/abi"
+	"aios/kernel/cap"
+	"aios/kernel/metal"
+	"aios/kernel/process"
+)
+
+// Machine implements process.Machine.
+type Machine struct{}
+
+// New installs the fast path of the SYSCALL entry and returns the machine.
+func New() Machine {
+	metal.SetFast(fast)
+	return Machine{}
+}
+
+func (Machine) NewSpace() (process.Space, error) {
+	s, err := metal.NewSpace()
+	if err != nil {
+		return nil, err
+	}
+	return &space{s}, nil
+}
+
+func (Machine) Now() time.Duration { return metal.SinceReset() }
+func (Machine) Wall() time.Time    { return time.Now() }
+func (Machine) Random(b []byte)    { metal.Random(b) }
+func (Machine) CPUs() int          { return metal.CPUs() }
+func (Machine) XCR0() uint64       { return metal.XCR0() }
+
+type space struct{ s *metal.Space }
+
+func (s *space) Map(va uintptr, p process.Prot) ([]byte, error) { return s.s.Map(va, metal.Prot(p)) }
+func (s *space) Unmap(va, n uintptr) int                        { return s.s.Unmap(va, n) }
+func (s *space) Protect(va, n uintptr, p process.Prot) {
+	// The protections that process asks for are never writable and executable.
+	if err := s.s.Protect(va, n, metal.Prot(p)); err != nil {
+		panic(err)
+	}
+}
+func (s *space) Destroy() int { return s.s.Destroy() }
+
+func (s *space) NewThread(table *cap.Table) (*abi.UserContext, []byte, error) {
+	fx, view, err := metal.NewVectorState()
+	if err != nil {
+		return nil, nil, err
+	}
+	// Safety: the process keeps table alive for as long as its threads run, and
+	// Go's collector does not move it; the entry reads it as an address.
+	return &abi.UserContext{CR3: s.s.Root(), FX: fx, Fast: uint64(uintptr(unsafe.Pointer(table)))}, view[:abi.VectorSize], nil
+}
+
+func (s *space) FreeThread(ctx *abi.UserContext) { metal.FreeVectorState(ctx.FX) }
+
+func (s *space) Run(ctx *abi.UserContext) abi.Exit { return abi.Exit(metal.RunUser(ctx)) }
+func (s *space) Kick(ctx *abi.UserContext)         { metal.Kick(ctx) }
+
+// fast answers Null and ClockRead in trap context: the capability check first,
+// then at most a read of the clock. Anything it does not know goes the long way.
+func fast(table, number, handle uint64) (uint64, uint64) {
+	// Safety: NewThread put the address there.
+	t := (*cap.Table)(unsafe.Pointer(uintptr(table)))
+	switch abi.Number(number) {
+	case abi.CallNull:
+		if e := t.Check(abi.Handle(handle), abi.TypeNone, 0); e != 0 {
+			return -uint64(e), 1
+		}
+		return 0, 1
+	case abi.CallClockRead:
+		if e := t.Check(abi.Handle(handle), abi.TypeClock, abi.RightRead); e != 0 {
+			return -uint64(e), 1
+		}
+		return uint64(metal.SinceReset()), 1
+	}
+	return number, 0
+}
