@@ -90,10 +90,12 @@ func (s *Stage) Run() (err error) {
 	}()
 	s.last = s.Machine.EntryTSC()
 	s.info.BootEntryTSC = s.last
+	s.mark("entry") // from firmware to here: the Go runtime's start
 	bootConf, err := s.start()
 	if err != nil {
 		return err
 	}
+	s.mark("config")
 	signed, err := s.manifest()
 	if err != nil {
 		return err
@@ -103,7 +105,7 @@ func (s *Stage) Run() (err error) {
 	if err != nil {
 		return err
 	}
-	s.mark("images")
+	s.mark("load")
 	return s.leave(signed, kernel)
 }
 

@@ -147,7 +147,7 @@ func TestBoot(t *testing.T) {
 				"aios boot: start version=test slot=" + slot + " secure_boot=on tpm=2.0",
 				fmt.Sprintf("aios boot: manifest ok version=7 key=%x floor=7", h.key.Public().ID()),
 				`aios boot: measured pcr=9 text="aios.kernel kernel.elf sha256:`,
-				"aios boot: timing manifest_us=",
+				"aios boot: timing entry_us=1 config_us=1 manifest_us=1 kernel_us=1 services_us=1 load_us=1 handoff_us=2 total_us=8",
 				"aios boot: exit boot services",
 			} {
 				if !h.machine.has(prefix) {
@@ -198,8 +198,16 @@ func checkHandoff(t *testing.T, h *host, slot string) {
 		t.Errorf("entry point maps to %#x, which holds %q", got, h.Bytes(got, 4))
 	}
 	image := h.Bytes(info.KernelPhys, int(info.KernelSize))
-	if !bytes.Equal(image[0x2000:0x2004], []byte("data")) || len(bytes.Trim(image[0x2004:], "\x00")) != 0 {
-		t.Error("data segment is wrong, or memory behind it is not zero")
+	if !bytes.Equal(image[0x2000:0x2004], []byte("data")) {
+		t.Errorf("data segment starts with %q", image[0x2000:0x2004])
+	}
+	for _, gap := range [][]byte{image[0x1100:0x2000], image[0x2004:]} {
+		if len(bytes.Trim(gap, "\x00")) != 0 {
+			t.Error("memory between or behind the segments is not zero")
+		}
+	}
+	if va := uint64(handoff.WindowStart + handoff.LargePage); h.walk(t, va) != info.KernelPhys+handoff.LargePage {
+		t.Errorf("the image's second large page maps to %#x, want %#x", h.walk(t, va), info.KernelPhys+handoff.LargePage)
 	}
 	for _, va := range []uint64{0x1000, 0x3fff_f000, handoff.WindowStart + info.KernelSize, 0xffff_f000} {
 		if got := h.walk(t, va); got != va {
