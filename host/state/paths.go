@@ -1,6 +1,8 @@
 package state
 
-import "path/filepath"
+import (
+	"path/filepath"
+)
 
 // Files and folders of the virtual host.
 

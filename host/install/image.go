@@ -1,0 +1,267 @@
+package install
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"aios/boot/image"
+	"aios/boot/manifest"
+	"aios/boot/predict"
+	"aios/boot/secureboot"
+	"aios/captoken/mldsa"
+	"aios/host/state"
+)
+
+// services are what a host runs, in start order, and what each is granted. The
+// image of each is target/<name>.elf.
+func services() []manifest.Service {
+	return []manifest.Service{{
+		Name: "attestd", Restart: manifest.RestartAlways, Memory: 256 << 20,
+		Caps: []string{"attest", "channel", "clock", "eventlog", "log", "manifest"},
+	}}
+}
+
+// Names of files in a slot.
+const (
+	kernelFile = "kernel.elf"
+	policyFile = "policy.tar.gz"
+	slot       = "a"
+)
+
+// Source is what an image is made of.
+type Source struct {
+	Target  string // folder with what `make build` built: bootx64.efi, kernel.elf, services
+	Policy  []byte // policy bundle
+	Cmdline string
+	Version uint64 // of the manifest; 0 means one more than the last image had
+}
+
+// Image is the disk image in the state folder.
+type Image struct {
+	Built     bool // by this call
+	Reference *predict.Reference
+}
+
+// EnsureImage builds, signs and stores the disk image, unless the one that is
+// there was built from the same source with the same keys, or force is set.
+func EnsureImage(d *state.Dir, k *Keys, sb *secureboot.Keys, src Source, force bool) (*Image, error) {
+	in, err := src.read(k)
+	if err != nil {
+		return nil, err
+	}
+	fingerprint := in.fingerprint(src, k, sb)
+	if !force {
+		ref, err := current(d, k, fingerprint)
+		if err != nil {
+			return nil, err
+		}
+		if ref != nil && (src.Version == 0 || src.Version == ref.ManifestVersion) {
+			return &Image{Reference: ref}, nil
+		}
+	}
+	version := src.Version
+	if version == 0 {
+		version = lastVersion(d, k) + 1
+	}
+	disk, ref, err := in.build(version, src.Cmdline, k, sb)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{Built: true, Reference: ref}, store(d, k, disk, ref, fingerprint)
+}
+
+// Manifest returns the payload of the manifest that an image of src would have.
+func Manifest(src Source) ([]byte, error) {
+	in, err := src.read(nil)
+	if err != nil {
+		return nil, err
+	}
+	m := in.manifest(src.Version)
+	return m.Encode(), m.Validate()
+}
+
+// input is the source, read.
+type input struct {
+	boot  []byte            // unsigned
+	files map[string][]byte // of the slot, without the manifest
+}
+
+func (src Source) read(k *Keys) (*input, error) {
+	in := &input{files: map[string][]byte{policyFile: src.Policy}}
+	get := func(name string) ([]byte, error) {
+		b, err := os.ReadFile(filepath.Join(src.Target, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &NotBuiltError{Target: src.Target, File: name}
+		}
+		return b, err
+	}
+	var err error
+	if in.boot, err = get("bootx64.efi"); err != nil {
+		return nil, err
+	}
+	if k != nil && !bytes.Contains(in.boot, mldsa.EncodePublicKeys(k.Manifest.Public())) {
+		return nil, &OtherKeyError{Target: src.Target, Key: k.ManifestID()}
+	}
+	names := []string{kernelFile}
+	for _, s := range services() {
+		names = append(names, s.Name+".elf")
+	}
+	for _, name := range names {
+		if in.files[name], err = get(name); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// NotBuiltError says that something that a host boots was not built.
+type NotBuiltError struct{ Target, File string }
+
+func (e *NotBuiltError) Error() string {
+	return fmt.Sprintf("%s is not in %s", e.File, e.Target)
+}
+func (e *NotBuiltError) Remedy() string {
+	return "run `make build` in the source tree, or name the folder with --target"
+}
+
+// OtherKeyError says that the boot stage trusts another installation.
+type OtherKeyError struct{ Target, Key string }
+
+func (e *OtherKeyError) Error() string {
+	return fmt.Sprintf("the boot stage in %s was not built to trust this installation's manifest key %s", e.Target, e.Key)
+}
+func (e *OtherKeyError) Remedy() string {
+	return "run `make build` with the same state folder (AIOS_STATE)"
+}
+
+func (in *input) manifest(version uint64) *manifest.Manifest {
+	of := func(file string) manifest.Image {
+		return manifest.Image{File: file, SHA256: sha256.Sum256(in.files[file]), Size: int64(len(in.files[file]))}
+	}
+	m := &manifest.Manifest{Version: version, Kernel: of(kernelFile), Policy: of(policyFile)}
+	for _, s := range services() {
+		s.Image = of(s.Name + ".elf")
+		m.Services = append(m.Services, s)
+	}
+	return m
+}
+
+func (in *input) build(version uint64, cmdline string, k *Keys, sb *secureboot.Keys) (disk []byte, ref *predict.Reference, err error) {
+	m := in.manifest(version)
+	if err := m.Validate(); err != nil {
+		return nil, nil, err
+	}
+	envelope, err := manifest.Sign(m.Encode(), k.Manifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	signed, err := manifest.OpenSigned(envelope, []*mldsa.PublicKey{k.Manifest.Public()}, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	boot, err := secureboot.Sign(in.boot, sb.Db)
+	if err != nil {
+		return nil, nil, err
+	}
+	content := image.Content{Boot: boot, Conf: manifest.Conf{Slot: slot, Cmdline: cmdline},
+		Slots: []image.Slot{{Name: slot, Manifest: envelope, Files: in.files}}}
+	if disk, err = image.Build(content.Files()); err != nil {
+		return nil, nil, err
+	}
+	ref, err = predict.Predict(predict.Input{Profile: predict.OVMF, ImageSHA256: sha256.Sum256(disk),
+		Variables: sb.Variables(), Boot: boot, Conf: content.Conf.Encode(), System: signed})
+	return disk, ref, err
+}
+
+// fingerprint changes when anything changes that goes into the image.
+func (in *input) fingerprint(src Source, k *Keys, sb *secureboot.Keys) string {
+	h := sha256.New()
+	m := in.manifest(1)
+	for _, part := range [][]byte{in.boot, m.Encode(), []byte(src.Cmdline), k.Manifest.Public().Bytes(), sb.Db.Cert.Raw, sb.Variables().PK, sb.Variables().KEK} {
+		sum := sha256.Sum256(part)
+		h.Write(sum[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// current returns the reference of the image that is there, or nil if it does
+// not have this fingerprint or is damaged.
+func current(d *state.Dir, k *Keys, fingerprint string) (*predict.Reference, error) {
+	was, err := os.ReadFile(filepath.Join(d.Image(), "fingerprint"))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && strings.TrimSpace(string(was)) != fingerprint {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	ref, err := LoadReference(d, k.Manifest.Public())
+	if err != nil {
+		return nil, nil // a new build replaces it
+	}
+	disk, err := os.ReadFile(d.Disk())
+	if err != nil {
+		return nil, nil
+	}
+	if sum := sha256.Sum256(disk); !bytes.Equal(sum[:], ref.ImageSHA256) {
+		return nil, nil
+	}
+	return ref, nil
+}
+
+// lastVersion is the manifest version of the image that is there, 0 without one.
+func lastVersion(d *state.Dir, k *Keys) uint64 {
+	ref, err := LoadReference(d, k.Manifest.Public())
+	if err != nil {
+		return 0
+	}
+	return ref.ManifestVersion
+}
+
+// store writes the fingerprint last: an interrupted build is not current.
+func store(d *state.Dir, k *Keys, disk []byte, ref *predict.Reference, fingerprint string) error {
+	text, err := ref.Encode()
+	if err != nil {
+		return err
+	}
+	sig, err := predict.Sign(text, k.Manifest)
+	if err != nil {
+		return err
+	}
+	print := filepath.Join(d.Image(), "fingerprint")
+	if err := os.Remove(print); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{d.Disk(), disk}, {d.Reference(), text}, {d.Reference() + ".sig", sig}, {print, []byte(fingerprint + "\n")}} {
+		if err := state.WriteFile(f.name, f.data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LoadReference reads the predictions for the image, verified with the manifest
+// key.
+func LoadReference(d *state.Dir, key *mldsa.PublicKey) (*predict.Reference, error) {
+	text, err := os.ReadFile(d.Reference())
+	if err != nil {
+		return nil, err
+	}
+	sig, err := os.ReadFile(d.Reference() + ".sig")
+	if err != nil {
+		return nil, err
+	}
+	ref, err := predict.Load(text, sig, []*mldsa.PublicKey{key})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Reference(), err)
+	}
+	return ref, nil
+}

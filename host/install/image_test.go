@@ -1,0 +1,179 @@
+package install
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"aios/boot/image"
+	"aios/boot/manifest"
+	"aios/boot/secureboot"
+	"aios/captoken/mldsa"
+	"aios/host/state"
+)
+
+// site is an installation with something to build an image from.
+type site struct {
+	d   *state.Dir
+	k   *Keys
+	sb  *secureboot.Keys
+	src Source
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{d: openState(t)}
+	var err error
+	if s.k, err = EnsureKeys(s.d); err != nil {
+		t.Fatal(err)
+	}
+	if s.sb, _, err = secureboot.EnsureKeys(s.d.Keys(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s.src = Source{Target: t.TempDir(), Policy: []byte("policy")}
+	s.put(t, "bootx64.efi", program(mldsa.EncodePublicKeys(s.k.Manifest.Public())))
+	s.put(t, "kernel.elf", []byte("kernel"))
+	s.put(t, "attestd.elf", []byte("attestd"))
+	return s
+}
+
+func (s *site) put(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.src.Target, name), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *site) ensure(t *testing.T, force bool) *Image {
+	t.Helper()
+	i, err := EnsureImage(s.d, s.k, s.sb, s.src, force)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func TestImageIsBuiltOnlyWhenSomethingChanged(t *testing.T) {
+	s := newSite(t)
+	if i := s.ensure(t, false); !i.Built || i.Reference.ManifestVersion != 1 {
+		t.Fatalf("first: built %v, version %d", i.Built, i.Reference.ManifestVersion)
+	}
+	if i := s.ensure(t, false); i.Built {
+		t.Fatal("built again though nothing changed")
+	}
+	version := uint64(1)
+	for _, c := range []struct {
+		name   string
+		change func()
+	}{
+		{"kernel", func() { s.put(t, "kernel.elf", []byte("kernel 2")) }},
+		{"service", func() { s.put(t, "attestd.elf", []byte("attestd 2")) }},
+		{"policy", func() { s.src.Policy = []byte("policy 2") }},
+		{"command line", func() { s.src.Cmdline = "x" }},
+		{"disk damaged", func() { os.WriteFile(s.d.Disk(), []byte("x"), 0o600) }},
+		{"signature of the reference gone", func() { os.Remove(s.d.Reference() + ".sig") }},
+	} {
+		c.change()
+		i := s.ensure(t, false)
+		if !i.Built {
+			t.Errorf("%s: not built again", c.name)
+		}
+		if i.Reference.ManifestVersion <= version && c.name != "signature of the reference gone" {
+			t.Errorf("%s: version %d after %d", c.name, i.Reference.ManifestVersion, version)
+		}
+		version = i.Reference.ManifestVersion
+	}
+}
+
+func TestDiskHoldsWhatTheManifestNames(t *testing.T) {
+	s := newSite(t)
+	s.ensure(t, false)
+	disk, err := os.ReadFile(s.d.Disk())
+	if err != nil {
+		t.Fatal(err)
+	}
+	envelope, err := image.Read(disk, "/aios/a/manifest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := manifest.Open(envelope, []*mldsa.PublicKey{s.k.Manifest.Public()}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := image.Files(disk)
+	sl := image.Slot{Name: "a", Files: map[string][]byte{}}
+	for _, f := range files {
+		sl.Files[filepath.Base(f.Path)] = f.Data
+	}
+	if err := sl.Check(m); err != nil {
+		t.Error(err)
+	}
+	sl.Files["kernel.elf"] = []byte("other")
+	if err := sl.Check(m); !errors.Is(err, manifest.ErrDigest) {
+		t.Errorf("an altered kernel: %v", err)
+	}
+	boot, _ := image.Read(disk, image.BootPath)
+	if err := secureboot.Verify(boot, s.sb.Db); err != nil {
+		t.Error(err)
+	}
+}
+
+// A boot stage for another key would refuse our manifest: say so before a boot.
+func TestBootStageOfAnotherInstallation(t *testing.T) {
+	s := newSite(t)
+	s.put(t, "bootx64.efi", program(nil))
+	var e *OtherKeyError
+	if _, err := EnsureImage(s.d, s.k, s.sb, s.src, false); !errors.As(err, &e) {
+		t.Fatalf("got %v", err)
+	}
+	os.Remove(filepath.Join(s.src.Target, "kernel.elf"))
+	s.put(t, "bootx64.efi", program(mldsa.EncodePublicKeys(s.k.Manifest.Public())))
+	var n *NotBuiltError
+	if _, err := EnsureImage(s.d, s.k, s.sb, s.src, false); !errors.As(err, &n) || n.File != "kernel.elf" {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestReferenceOfAnotherKeyIsNotBelieved(t *testing.T) {
+	s, other := newSite(t), newSite(t)
+	s.ensure(t, false)
+	if _, err := LoadReference(s.d, other.k.Manifest.Public()); err == nil {
+		t.Fatal("a reference was loaded that another key signed")
+	}
+}
+
+// program is a PE32+ image with payload in its only section.
+func program(payload []byte) []byte {
+	const headers = 512
+	size := (len(payload) + 511) / 512 * 512
+	b := make([]byte, headers+size)
+	p := func(at int, v uint32, n int) {
+		for i := range n {
+			b[at+i] = byte(v >> (8 * i))
+		}
+	}
+	copy(b, "MZ")
+	p(0x3c, 0x40, 4)
+	copy(b[0x40:], "PE\x00\x00")
+	const coff, opt = 0x44, 0x58
+	p(coff, 0x8664, 2)
+	p(coff+2, 1, 2)
+	p(coff+16, 240, 2)
+	p(coff+18, 0x22, 2)
+	p(opt, 0x20b, 2)
+	p(opt+32, 512, 4)
+	p(opt+36, 512, 4)
+	p(opt+56, uint32(headers+size), 4)
+	p(opt+60, headers, 4)
+	p(opt+68, 10, 2)
+	p(opt+108, 16, 4)
+	copy(b[opt+240:], ".text")
+	for i, v := range []uint32{uint32(size), 512, uint32(size), headers} {
+		p(opt+248+4*i, v, 4)
+	}
+	copy(b[headers:], payload)
+	return bytes.Clone(b)
+}
