@@ -1,0 +1,91 @@
+package eventlog
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+type expectation struct {
+	Error    *string                      `json:"error"`
+	Events   int                          `json:"events"`
+	PCRs     map[string]map[string]string `json:"pcrs"`
+	Variable *string                      `json:"secure_boot_variable"`
+	Locality byte                         `json:"startup_locality"`
+}
+
+// expectations are what an independent replayer made of the logs in testdata/logs.
+func expectations(t testing.TB) map[string]expectation {
+	t.Helper()
+	b, err := os.ReadFile("testdata/expected.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]expectation
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func readLog(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata/logs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestExpected(t *testing.T) {
+	all := expectations(t)
+	if len(all) != 46 {
+		t.Fatalf("%d logs, want 46", len(all))
+	}
+	for name, want := range all {
+		t.Run(name, func(t *testing.T) {
+			l, err := Parse(readLog(t, name))
+			if (err != nil) != (want.Error != nil) {
+				t.Errorf("error %v, want %v", err, want.Error)
+			}
+			if len(l.Events) != want.Events {
+				t.Errorf("%d events, want %d", len(l.Events), want.Events)
+			}
+			if got := l.StartupLocality(); got != want.Locality {
+				t.Errorf("startup locality %d, want %d", got, want.Locality)
+			}
+			pcrs := l.Replay()
+			for bank, values := range want.PCRs {
+				got := map[string]string{}
+				for a, p := range pcrs {
+					if a.String() != bank {
+						continue
+					}
+					for i, v := range p {
+						if v != nil {
+							got[strconv.Itoa(i)] = hex.EncodeToString(v)
+						}
+					}
+				}
+				if len(got) != len(values) {
+					t.Errorf("%s: %d PCRs, want %d", bank, len(got), len(values))
+				}
+				for i, v := range values {
+					if got[i] != v {
+						t.Errorf("%s PCR %s: %s, want %s", bank, i, got[i], v)
+					}
+				}
+			}
+			v, ok := l.Variable("SecureBoot")
+			switch {
+			case ok != (want.Variable != nil):
+				t.Errorf("SecureBoot variable found: %v, want %v", ok, want.Variable != nil)
+			case ok && hex.EncodeToString(v) != *want.Variable:
+				t.Errorf("SecureBoot is %x, want %s", v, *want.Variable)
+			}
+		})
+	}
+}
