@@ -110,7 +110,7 @@ func (f *follower) line(l vm.Line) error {
 		return &FirmwareError{Line: l.Text}
 	case !ok:
 		return nil
-	case r.Stage == "REFUSED":
+	case r.Stage == "REFUSED", r.Stage == "FAILED":
 		return &RefusedError{By: r.From, Stage: r.Values["stage"], Reason: r.Values["reason"], Advice: r.Values["remedy"]}
 	}
 	switch r.From + ": " + r.Stage {
@@ -177,7 +177,7 @@ func Watch(ctx context.Context, lines Lines, tell func(story.Event)) {
 		}
 		r, ok := story.ParseReport(l.Text)
 		switch {
-		case ok && (strings.HasPrefix(r.Stage, "service exit") || r.Stage == "REFUSED" || strings.Contains(r.Stage, "panic") || strings.Contains(r.Stage, "error")):
+		case ok && (strings.HasPrefix(r.Stage, "service exit") || r.Stage == "REFUSED" || r.Stage == "FAILED" || strings.Contains(r.Stage, "panic") || strings.Contains(r.Stage, "error")):
 			tell(story.Console{From: r.From, Text: l.Text[strings.Index(l.Text, r.Stage):]})
 		case strings.HasPrefix(l.Text, "panic: ") || strings.HasPrefix(l.Text, "fatal error: "):
 			left = shownLines

@@ -88,6 +88,7 @@ func TestFailures(t *testing.T) {
 		{"boot refuses", upTo("aios boot: measured") + `aios boot: REFUSED stage=kernel reason="kernel.elf: sha256 expected 00 found 01" remedy="rebuild it"`,
 			"boot refused to go on at kernel: kernel.elf: sha256 expected 00 found 01", "rebuild it"},
 		{"boot refuses without advice", `aios boot: REFUSED stage=manifest reason="no signature"`, "no signature", "aios image build"},
+		{"the kernel fails", upTo("aios kernel: tpm") + `aios kernel: FAILED reason="no TPM" remedy="give it one"`, "kernel refused to go on: no TPM", "give it one"},
 		{"unsigned boot stage", `BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0): Access Denied`,
 			"the firmware refused bootx64.efi", "sign"},
 		{"no boot stage", `BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0): Not Found`, "could not start", "aios image build"},

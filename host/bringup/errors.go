@@ -15,7 +15,11 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("%s refused to go on at %s: %s", e.By, e.Stage, e.Reason)
+	at := ""
+	if e.Stage != "" {
+		at = " at " + e.Stage
+	}
+	return fmt.Sprintf("%s refused to go on%s: %s", e.By, at, e.Reason)
 }
 
 func (e *RefusedError) Remedy() string {

@@ -151,6 +151,16 @@ func (s Service) Lines() []string {
 	return []string{fmt.Sprintf("%s runs in ring 3 in its own address space, pid %d (%s)", s.Service, s.PID, s.Took)}
 }
 
+// Channel says where a verifier reaches the host.
+type Channel struct {
+	Socket string `json:"socket"`
+}
+
+func (Channel) Name() string { return "channel" }
+func (c Channel) Lines() []string {
+	return []string{"the host waits for a verifier: aios verifier attest --channel " + c.Socket}
+}
+
 // Console passes on a line of the host that tells of trouble.
 type Console struct {
 	From string `json:"from"`

@@ -47,7 +47,7 @@ func (t *Teller) Tell(e Event) {
 		return
 	}
 	for i, l := range e.Lines() {
-		head := strings.Repeat(" ", 20)
+		head := strings.Repeat(" ", 21)
 		if i == 0 {
 			head = fmt.Sprintf("%7.1fs  %-10s ", at.Seconds(), e.Name())
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 var all = []Event{
-	Progress{}, Keys{}, Image{}, Machine{}, Firmware{}, Boot{}, Kernel{}, Service{}, Console{}, Enrolled{}, Verdict{}, Summary{},
+	Progress{}, Keys{}, Image{}, Machine{}, Firmware{}, Boot{}, Kernel{}, Service{}, Channel{}, Console{}, Enrolled{}, Verdict{}, Summary{},
 }
 
 // Programs depend on these names.
@@ -31,7 +31,7 @@ func TestEventNamesAreStable(t *testing.T) {
 			t.Errorf("%s: event %v, at_ms %v", e.Name(), m["event"], m["at_ms"])
 		}
 	}
-	want := "progress keys image machine firmware boot kernel service console enrolled verdict summary"
+	want := "progress keys image machine firmware boot kernel service channel console enrolled verdict summary"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

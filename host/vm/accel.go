@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -40,7 +41,8 @@ func ChooseAccelerator(ctx context.Context, p Programs) (Accelerator, string) {
 	}
 	f.Close()
 	if err := tryAccelerator(ctx, p, KVM); err != nil {
-		return TCG, "trial of KVM: " + err.Error()
+		line, _, _ := strings.Cut(err.Error(), "\n") // QEMU says the rest to its developers
+		return TCG, "in a trial " + line
 	}
 	return KVM, "a guest ran under it"
 }

@@ -181,6 +181,9 @@ func (m *Machine) Dial(ctx context.Context) (net.Conn, error) {
 	return c, nil
 }
 
+// Channel is the Unix socket that Dial connects to.
+func (m *Machine) Channel() string { return m.channelSocket() }
+
 // Done is closed when the machine has ended and nothing of it is left.
 func (m *Machine) Done() <-chan struct{} { return m.ended }
 

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"aios/boot/image"
+	"aios/boot/manifest"
+	"aios/boot/predict"
+	"aios/boot/secureboot"
+	"aios/captoken/mldsa"
+	"aios/host/install"
+	"aios/host/state"
+	"aios/host/story"
+)
+
+// imageCmd builds and shows the disk image.
+type imageCmd struct {
+	Build    imageBuildCmd    `cmd:"" help:"Build and sign the disk image, and predict its PCR values."`
+	Inspect  imageInspectCmd  `cmd:"" help:"Show what is in a disk image, and whether it fits together."`
+	Manifest imageManifestCmd `cmd:"" help:"Print the manifest that an image would have, unsigned."`
+}
+
+// imageFlags say what an image is made of.
+type imageFlags struct {
+	Target          string `help:"Folder of the built boot stage, kernel and services (default: target beside this program)." placeholder:"DIR" type:"path"`
+	Cmdline         string `help:"Kernel command line." placeholder:"TEXT"`
+	ManifestVersion uint64 `help:"Version of the manifest (default: one more than the last image's, if anything changed)." placeholder:"N"`
+}
+
+func (f imageFlags) source() (install.Source, error) {
+	src := install.Source{Target: f.Target, Cmdline: f.Cmdline, Version: f.ManifestVersion}
+	if src.Target == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return src, err
+		}
+		src.Target = filepath.Join(filepath.Dir(exe), "target")
+	}
+	var err error
+	src.Policy, err = policyBundle()
+	return src, err
+}
+
+// ensureKeys makes or reads all keys of the installation.
+func ensureKeys(d *state.Dir) (*install.Keys, *secureboot.Keys, error) {
+	k, err := install.EnsureKeys(d)
+	if err != nil {
+		return nil, nil, err
+	}
+	sb, made, err := secureboot.EnsureKeys(d.Keys(), time.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	k.Made = k.Made || made
+	return k, sb, nil
+}
+
+func keysEvent(d *state.Dir, k *install.Keys) story.Keys {
+	return story.Keys{Made: k.Made, Dir: d.Keys(), Manifest: k.ManifestID(), Result: k.ResultID()}
+}
+
+// imageEvent describes the image in the state folder.
+func imageEvent(d *state.Dir, i *install.Image, took time.Duration) story.Image {
+	return story.Image{Built: i.Built, Path: d.Disk(), SHA256: i.Reference.ImageSHA256.String(),
+		Version: i.Reference.ManifestVersion, Predicted: pcrs(i.Reference.PCRs), Took: story.Milliseconds(took)}
+}
+
+// pcrs writes predictions the way events do.
+func pcrs(p predict.PCRs) story.PCRs {
+	out := story.PCRs{}
+	for bank, values := range p {
+		out[string(bank)] = map[string]string{}
+		for i, v := range values {
+			out[string(bank)][strconv.Itoa(i)] = v.String()
+		}
+	}
+	return out
+}
+
+type imageBuildCmd struct {
+	imageFlags
+	Force bool `help:"Build even if nothing changed."`
+}
+
+func (c imageBuildCmd) Run(e *env) error {
+	d, err := e.dir()
+	if err != nil {
+		return err
+	}
+	unlock, err := d.Lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	k, sb, err := ensureKeys(d)
+	if err != nil {
+		return err
+	}
+	src, err := c.source()
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	i, err := install.EnsureImage(d, k, sb, src, c.Force)
+	if err != nil {
+		return err
+	}
+	tell := story.New(e.stdout, false)
+	tell.Tell(imageEvent(d, i, time.Since(begun)))
+	return tell.Err()
+}
+
+type imageInspectCmd struct {
+	File string `arg:"" optional:"" help:"Disk image (default: the one in the state folder)." type:"path"`
+}
+
+func (c imageInspectCmd) Run(e *env) error {
+	d, err := e.dir()
+	if err != nil {
+		return err
+	}
+	if c.File == "" {
+		c.File = d.Disk()
+	}
+	disk, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	files, err := image.Files(disk)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	keys, err := install.EnsureKeys(d)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		fmt.Fprintf(e.stdout, "%9d  %s\n", len(f.Data), f.Path)
+	}
+	return inspectSlots(e, files, keys)
+}
+
+// inspectSlots checks each slot as the boot stage would.
+func inspectSlots(e *env, files []image.File, keys *install.Keys) error {
+	var bad error
+	for _, name := range []string{"a", "b"} {
+		s := image.Slot{Name: name, Files: map[string][]byte{}}
+		for _, f := range files {
+			if dir, file := filepath.Split(f.Path); dir == image.SlotPath(name, "") {
+				s.Files[file] = f.Data
+			}
+		}
+		envelope, ok := s.Files["manifest"]
+		if !ok {
+			continue
+		}
+		m, _, err := manifest.Open(envelope, []*mldsa.PublicKey{keys.Manifest.Public()}, 1)
+		if err == nil {
+			err = s.Check(m)
+		}
+		if err != nil {
+			fmt.Fprintf(e.stdout, "slot %s: BAD: %v\n", name, err)
+			bad = &exitError{code: exitFailed}
+			continue
+		}
+		id := keys.Manifest.Public().ID()
+		fmt.Fprintf(e.stdout, "slot %s: manifest version %d, signed by %s, %d services, all digests match\n",
+			name, m.Version, hex.EncodeToString(id[:]), len(m.Services))
+	}
+	return bad
+}
+
+type imageManifestCmd struct{ imageFlags }
+
+func (c imageManifestCmd) Run(e *env) error {
+	src, err := c.source()
+	if err != nil {
+		return err
+	}
+	if src.Version == 0 {
+		src.Version = 1
+	}
+	payload, err := install.Manifest(src)
+	if err != nil {
+		return err
+	}
+	_, err = e.stdout.Write(payload)
+	return err
+}
