@@ -1,0 +1,124 @@
+package evidence
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Operations.
+const (
+	OpHello     = "hello"
+	OpIdentity  = "identity"
+	OpActivate  = "activate"
+	OpChallenge = "challenge"
+)
+
+// Request is what the verifier asks. Only the fields of its operation are set.
+type Request struct {
+	ID         uint64 `cbor:"1,keyasint"`
+	Op         string `cbor:"2,keyasint"`
+	Nonce      []byte `cbor:"3,keyasint,omitempty"` // challenge: 32 bytes
+	Credential []byte `cbor:"4,keyasint,omitempty"` // activate: TPM2B_ID_OBJECT
+	Secret     []byte `cbor:"5,keyasint,omitempty"` // activate: TPM2B_ENCRYPTED_SECRET
+}
+
+// Response answers the request of the same ID. Exactly one of the pointers is set.
+type Response struct {
+	ID       uint64    `cbor:"1,keyasint"`
+	Error    *Error    `cbor:"2,keyasint,omitempty"`
+	Hello    *Hello    `cbor:"3,keyasint,omitempty"`
+	Identity *Identity `cbor:"4,keyasint,omitempty"`
+	Secret   []byte    `cbor:"5,keyasint,omitempty"` // activate
+	Evidence *Evidence `cbor:"6,keyasint,omitempty"`
+}
+
+// Error is a refusal by the host.
+type Error struct {
+	Code string `cbor:"1,keyasint"`
+	Text string `cbor:"2,keyasint"`
+}
+
+// Codes of Error.
+const (
+	CodeRequest = "bad-request" // the request cannot be served as it is
+	CodeTPM     = "tpm"         // the TPM or the kernel refused
+)
+
+func (e *Error) Error() string { return fmt.Sprintf("host: %s (%s)", e.Text, e.Code) }
+
+// Hello says who answers. Nothing in it is proven.
+type Hello struct {
+	BootID          []byte `cbor:"1,keyasint"` // 16 random bytes, new with each start of the attester
+	Version         string `cbor:"2,keyasint"` // of the attester
+	ManifestVersion uint64 `cbor:"3,keyasint"`
+	UptimeNanos     uint64 `cbor:"4,keyasint"`
+}
+
+// Identity is what an enrolment needs, as the TPM gave it.
+type Identity struct {
+	EKCertificate     []byte `cbor:"1,keyasint"` // DER as stored in NV, may be empty
+	EKPublic          []byte `cbor:"2,keyasint"` // TPMT_PUBLIC
+	AKPublic          []byte `cbor:"3,keyasint"` // TPMT_PUBLIC
+	CreationData      []byte `cbor:"4,keyasint"` // TPMS_CREATION_DATA
+	CreationAttest    []byte `cbor:"5,keyasint"` // TPMS_ATTEST
+	CreationSignature []byte `cbor:"6,keyasint"` // TPMT_SIGNATURE
+}
+
+// Evidence is a quote and what explains it.
+type Evidence struct {
+	Attest    []byte   `cbor:"1,keyasint"` // TPMS_ATTEST
+	Signature []byte   `cbor:"2,keyasint"` // TPMT_SIGNATURE
+	PCRs      [][]byte `cbor:"3,keyasint"` // 24 values of the sha256 bank
+	EventLog  []byte   `cbor:"4,keyasint"`
+	Manifest  []byte   `cbor:"5,keyasint"` // payload of the system manifest
+}
+
+// Bounds.
+const (
+	NonceSize   = 32
+	MaxRequest  = 16 << 10
+	MaxResponse = 4 << 20
+	maxText     = 1024
+)
+
+// ErrMessage is wrapped when bytes are not a message of this protocol.
+var ErrMessage = errors.New("not a message of the evidence protocol")
+
+var (
+	encoder cbor.EncMode
+	decoder cbor.DecMode
+)
+
+func init() {
+	var err error
+	if encoder, err = cbor.CoreDetEncOptions().EncMode(); err != nil {
+		panic(err) // options are constants
+	}
+	decoder, err = cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
+		MaxNestedLevels: 4, MaxArrayElements: 64, MaxMapPairs: 16, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		UTF8: cbor.UTF8RejectInvalid,
+	}.DecMode()
+	if err != nil {
+		panic(err)
+	}
+}
+
+func encode(v any) ([]byte, error) { return encoder.Marshal(v) }
+
+// decode takes a message only in its one deterministic form.
+func decode(b []byte, v any) error {
+	if err := decoder.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%w: %v", ErrMessage, err)
+	}
+	again, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("%w: %v", ErrMessage, err)
+	}
+	if string(again) != string(b) {
+		return fmt.Errorf("%w: not in deterministic form", ErrMessage)
+	}
+	return nil
+}
