@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"aios/kernel/abi"
+	aios "aios/sdk/go"
+)
+
+// Calls: the AIOS calls, used as they should be and as they should not.
+
+func init() {
+	things["calls"] = goodCalls
+	things["badhandles"] = badHandles
+	things["badpointers"] = badPointers
+	things["exitcall"] = func() error { return aios.Exit(handle(abi.CapSelf), 9) }
+}
+
+func goodCalls() error {
+	if err := errors.Join(aios.Null(handle(abi.CapSelf)), aios.Yield(handle(abi.CapSelf))); err != nil {
+		return err
+	}
+	last, err := aios.Uptime(handle(abi.CapClock))
+	if err != nil {
+		return err
+	}
+	for range 1000 {
+		now, err := aios.Uptime(handle(abi.CapClock))
+		if err != nil || now < last {
+			return fmt.Errorf("clock went from %v to %v, %v", last, now, err)
+		}
+		last = now
+	}
+	log, err := aios.OpenLog()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(log, "a log line")
+	b, err := aios.OpenBlob(abi.CapEventLog)
+	if err != nil {
+		return err
+	}
+	data, err := b.ReadAll(1 << 20)
+	if err != nil {
+		return err
+	}
+	if err := expect("blob", string(data), strings.Repeat("0123456789abcdef", 10000)); err != nil {
+		return errors.New("the blob is not what the kernel holds")
+	}
+	a, err := aios.OpenAttestor()
+	if err != nil {
+		return err
+	}
+	q, err := a.Quote([]byte("nonce"))
+	if err != nil {
+		return err
+	}
+	if err := expect("quote", string(q.Attest)+"/"+string(q.Signature), "quoted nonce/signature"); err != nil {
+		return err
+	}
+	if _, err := a.Random(8); !errors.Is(err, abi.IO) {
+		return fmt.Errorf("random: %v", err)
+	}
+	if _, err := a.Identity(); !errors.Is(err, abi.Denied) {
+		return fmt.Errorf("identity: %v", err)
+	}
+	return nil
+}
+
+// granted are the capabilities of this program, by type.
+var granted = map[abi.Type]string{
+	abi.TypeProcess: abi.CapSelf, abi.TypeClock: abi.CapClock, abi.TypeLog: abi.CapLog,
+	abi.TypeStream: abi.CapChannel, abi.TypeAttestor: abi.CapAttest, abi.TypeBlob: abi.CapEventLog,
+}
+
+func badHandles() error {
+	for _, c := range abi.Calls {
+		good := abi.Handle(0)
+		if name, ok := granted[c.Type]; ok {
+			good = handle(name)
+		}
+		for _, h := range []abi.Handle{0, 1, 0xffffffff, 1 << 32, ^abi.Handle(0), good + 1<<32, good&^(1<<32-1) | 255, abi.MakeHandle(1<<31, 1)} {
+			if _, err := aios.Raw(uint64(c.Number), h, 8, 8, 8, 8, 8); !errors.Is(err, abi.BadHandle) {
+				return fmt.Errorf("%s with handle %#x: %v, want %v", c.Name, uint64(h), err, abi.BadHandle)
+			}
+		}
+		for typ, name := range granted {
+			if c.Type == abi.TypeNone || typ == c.Type {
+				continue
+			}
+			if _, err := aios.Raw(uint64(c.Number), handle(name), 8, 8, 8, 8, 8); !errors.Is(err, abi.WrongType) {
+				return fmt.Errorf("%s with the handle of a %v: %v, want %v", c.Name, typ, err, abi.WrongType)
+			}
+		}
+	}
+	if _, err := aios.Raw(uint64(abi.CallStreamWrite), handle("READONLY"), 8, 8); !errors.Is(err, abi.Denied) {
+		return fmt.Errorf("write to a read-only stream: %v, want %v", err, abi.Denied)
+	}
+	_, err := aios.Raw(uint64(abi.CallBlobRead)+1, handle(abi.CapSelf))
+	return expect("a call that does not exist", err, error(abi.NoCall))
+}
+
+// badPointers gives every call that takes an address bad ones.
+func badPointers() error {
+	text := uint64(reflect.ValueOf(badPointers).Pointer())
+	bad := []uint64{0, 8, 0xfff, 0x3ffff8, 0x40001000, 0xfee00000, 0x7e5000000000, 0x7fffffffdff8, 0x7ffffffffff8,
+		1 << 47, 1 << 62, 0xffff800000000000, ^uint64(0) - 7, ^uint64(63)}
+	for _, c := range abi.Calls {
+		for i, a := range c.Args {
+			if a.Kind == abi.Value {
+				continue
+			}
+			addrs := bad
+			if a.Kind == abi.Out {
+				addrs = append([]uint64{text}, bad...)
+			}
+			for _, addr := range addrs {
+				args := make([]uint64, len(c.Args))
+				if c.Number == abi.CallAttest {
+					args[0] = abi.AttestQuote
+				}
+				args[i], args[i+1] = addr, 64
+				if _, err := aios.Raw(uint64(c.Number), handle(granted[c.Type]), args...); !errors.Is(err, abi.Fault) {
+					return fmt.Errorf("%s with %s=%#x: %v, want %v", c.Name, a.Name, addr, err, abi.Fault)
+				}
+			}
+		}
+	}
+	return nil
+}
