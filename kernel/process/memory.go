@@ -24,7 +24,7 @@ var (
 // leaf mirrors one page table: the kernel's view of each frame that is present.
 type leaf struct {
 	present int
-	frames  [512]*[pageSize]byte
+	frames  *[512]*[pageSize]byte
 }
 
 // memory is a process's address space: what may be there (regions) and what is
@@ -119,7 +119,7 @@ func (m *memory) page(va uint64, access Prot) (*[pageSize]byte, error) {
 		return nil, fmt.Errorf("%w: %v", errMap, err)
 	}
 	if l == nil {
-		l = &leaf{}
+		l = &leaf{frames: new([512]*[pageSize]byte)}
 		m.leaves[va/leafSize] = l
 		m.dirs[va>>30] = struct{}{}
 		m.tops[va>>39] = struct{}{}

@@ -109,7 +109,7 @@ func (s *Suite) rawCases() []Case {
 	add("cli", "general protection fault at 0x401000", rawELF(nil, []byte{0xfa}))
 	add("wrmsr", "general protection fault at 0x401000", rawELF(nil, []byte{0x0f, 0x30}))
 	add("ud2", "invalid instruction at 0x401000", rawELF(nil, []byte{0x0f, 0x0b}))
-	add("int3", "breakpoint at 0x401001", rawELF(nil, []byte{0xcc}))
+	add("int3", "general protection fault at 0x401000", rawELF(nil, []byte{0xcc})) // its gate is the kernel's
 	add("int 0x80", "general protection fault at 0x401000", rawELF(nil, []byte{0xcd, 0x80}))
 	add("wild jump", "page fault: execution of 0x7e5000000000", rawELF(nil, mov("rax", 0x7e5000000000), []byte{0xff, 0xe0}))
 	add("jump to a non-canonical address", "general protection fault", rawELF(nil, mov("rax", 1<<47), []byte{0xff, 0xe0}))
@@ -122,7 +122,7 @@ func (s *Suite) rawCases() []Case {
 		rawELF(nil, mov("rax", linuxGetpid), mov("rdx", textAt+0xffe), []byte{0xff, 0xe2}, make([]byte, 0xffe-22), []byte{0x0f, 0x05}))
 	add("system call with the kernel's address as stack", "exit status 0", rawELF(nil, mov("rsp", 0xffff800000000000), sys(linuxGetpid), exit0))
 	add("system call with a non-canonical stack", "exit status 0", rawELF(nil, mov("rsp", 1<<62), sys(linuxGetpid), exit0))
-	add("breakpoint with a non-canonical stack", "breakpoint", rawELF(nil, mov("rsp", 1<<62), []byte{0xcc}))
+	add("an exception with a non-canonical stack", "general protection fault", rawELF(nil, mov("rsp", 1<<62), []byte{0xcc}))
 
 	add("rt_sigreturn to the kernel", "rt_sigreturn at 0x401016: it returns to 0xffff800000000000", rawELF(ucontext(0xffff800000000000, 2, 0), sigreturn))
 	add("rt_sigreturn to a non-canonical address", "rt_sigreturn at 0x401016: it returns to 0x800000000000", rawELF(ucontext(1<<47, 2, 0), sigreturn))
