@@ -76,6 +76,9 @@ func CoarseNow() uint64 { return coarseNS }
 // Nanos converts a difference of time-stamp counters.
 func Nanos(tsc uint64) time.Duration { return time.Duration(tscNanos(tsc)) }
 
+// Since is the time from reset to a reading of the time-stamp counter.
+func Since(tsc uint64) time.Duration { return time.Duration(tscNanos(tsc - tscBoot)) }
+
 // TSC reads the time-stamp counter.
 func TSC() uint64 { return rdtsc() }
 
@@ -91,10 +94,10 @@ func FreePhys(pa uintptr, n int) {
 }
 
 // SetFast installs what answers abi.SysNull and abi.SysClockRead in the SYSCALL
-// entry: it gets the context's Fast word, the number and the handle, and
-// returns the result and 1, or the number and 0 to take the long way. It runs
+// entry: it gets the context's Fast word, the number, the handle and the
+// time-stamp counter (Since), and returns the result and 1, or the number and 0 to take the long way. It runs
 // in trap context (see the package comment).
-func SetFast(f func(table, number, handle uint64) (uint64, uint64)) { fastFn = f }
+func SetFast(f func(table, number, handle, tsc uint64) (uint64, uint64)) { fastFn = f }
 
 // Random fills b from the kernel's generator.
 func Random(b []byte) {

@@ -39,11 +39,11 @@ var (
 	ncpus       int                     = 1 // online
 	kernelFlags uint64                  = 0x202
 
-	startFn   func(uintptr)                                       = start0
-	apStartFn func(uintptr)                                       = apStart
-	trapFn    func(*thread)                                       = trap
-	nestedFn  func(*thread)                                       = nestedTrap
-	fastFn    func(table, number, handle uint64) (uint64, uint64) = fastNone
+	startFn   func(uintptr)                                            = start0
+	apStartFn func(uintptr)                                            = apStart
+	trapFn    func(*thread)                                            = trap
+	nestedFn  func(*thread)                                            = nestedTrap
+	fastFn    func(table, number, handle, tsc uint64) (uint64, uint64) = fastNone
 )
 
 // Firmware state of the boot stage.

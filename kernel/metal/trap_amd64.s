@@ -54,7 +54,9 @@ slow:
 	PUSH_REGS
 	JMP	savefx<>(SB)
 fast:
-	// fastCall(table, number, handle) (result, done), in Go on the trap stack.
+	// fast(table, number, handle, counter) (result, done), in Go on the trap stack. The
+	// counter is read here: Go's wrapper around an assembly function would take g from
+	// the program's FS.
 	MOVQ	C_CUR(GS), SP
 	MOVQ	T_FAST(SP), SP
 	TESTQ	SP, SP
@@ -79,12 +81,16 @@ fast:
 	XORPS	X15, X15
 	LEAQ	·fakeG(SB), R14
 	MOVQ	AX, BX
-	MOVQ	C_FASTSP(GS), AX
 	MOVQ	DI, CX
+	RDTSC
+	SHLQ	$32, DX
+	ORQ	DX, AX
+	MOVQ	AX, DI
+	MOVQ	C_FASTSP(GS), AX
 	CLD
 	MOVQ	·fastFn(SB), DX
-	MOVQ	(DX), DI
-	CALL	DI
+	MOVQ	(DX), R8
+	CALL	R8
 	MOVQ	BX, C_FASTSP(GS)
 	MOVUPS	C_FASTX15(GS), X15
 	POPQ	BP
@@ -107,7 +113,7 @@ fast:
 	SWAPGS_
 	SYSRETQ_	// CX is the hardware's own return address, canonical: the top user page is never mapped
 notdone:
-	JMP	slow	// AX is the number again: fastCall returns it
+	JMP	slow	// AX is the number again: fast returns it
 
 // Every IDT stub lands here, the vector and error code pushed on the thread's frame.
 TEXT ·trapEntry(SB),NOSPLIT|NOFRAME,$0

@@ -327,4 +327,4 @@ func own(t *thread) {
 }
 
 // fastNone leaves every call to the slow path.
-func fastNone(table, number, handle uint64) (uint64, uint64) { return number, 0 }
+func fastNone(table, number, handle, tsc uint64) (uint64, uint64) { return number, 0 }
