@@ -1,0 +1,68 @@
+//go:build aios
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"aios/boot/manifest"
+	"aios/kernel/machine"
+	"aios/kernel/metal"
+	"aios/kernel/target/ring0"
+	"aios/kernel/target/ring3"
+)
+
+func main() {
+	info := metal.Boot()
+	total, _ := metal.Frames()
+	say("aios kernel: start version=test cpus=%d memory_mib=%d slot=%c", metal.CPUs(), total>>8, info.Slot)
+	failed := 0
+	run := func(name string, f func() error) {
+		began := time.Now()
+		if err := f(); err != nil {
+			failed++
+			say("TEST %s FAIL %s", name, strings.ReplaceAll(err.Error(), "\n", " | "))
+			return
+		}
+		say("TEST %s ok ms=%d", name, time.Since(began).Milliseconds())
+	}
+	for _, c := range ring0.Cases() {
+		run(c.Name, c.Run)
+	}
+	program, err := firstService()
+	if err != nil {
+		run("the program of the ring-3 cases", func() error { return err })
+	} else {
+		s := &ring3.Suite{Machine: machine.New(), Program: program, Frames: func() int {
+			_, used := metal.Frames()
+			return int(used)
+		}}
+		for _, c := range s.Cases() {
+			run(c.Name, c.Run)
+		}
+	}
+	say("TESTS failed=%d", failed)
+	metal.Poweroff(0)
+}
+
+func say(format string, a ...any) { os.Stdout.WriteString(fmt.Sprintf(format, a...) + "\n") }
+
+// firstService is the image of the manifest's first service.
+func firstService() ([]byte, error) {
+	info := metal.Boot()
+	m, err := manifest.Parse(metal.Bytes(uintptr(info.ManifestPhys), int(info.ManifestSize)))
+	if err != nil {
+		return nil, err
+	}
+	if len(m.Services) == 0 {
+		return nil, fmt.Errorf("the manifest names no service")
+	}
+	b, ok := info.Blob(m.Services[0].Name)
+	if !ok {
+		return nil, fmt.Errorf("boot handed over no image of %s", m.Services[0].Name)
+	}
+	return metal.Bytes(uintptr(b.Phys), int(b.Size)), nil
+}
