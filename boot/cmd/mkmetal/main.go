@@ -3,7 +3,6 @@
 //	mkmetal -kind efi     -pkg ./boot/cmd/bootx64 -trusted-keys keys.pem -o bootx64.efi
 //	mkmetal -kind kernel  -pkg ./kernel/cmd/kernel -o kernel.elf
 //	mkmetal -kind service -pkg ./services/attestd -o attestd.elf
-//	mkmetal -kind kernel  -pkg ./kernel/cmd/targettest -embed kernel/cmd/targettest/program.elf=program.elf -o targettest.elf
 //
 // The first two are linked for kernel/metal with the overlay of
 // kernel/metal/overlay and passed through boot/link; a service is a plain
@@ -28,16 +27,15 @@ func main() {
 	pkg := flag.String("pkg", "", "package to build, as ./path")
 	out := flag.String("o", "", "output file")
 	keys := flag.String("trusted-keys", "", "PEM file of the manifest keys that the boot stage trusts (kind efi)")
-	embed := flag.String("embed", "", "PATH=FILE: what the package embeds as PATH, a path within the module (kinds efi and kernel)")
 	version := flag.String("version", "", "version string, linked into main.version")
 	flag.Parse()
-	if err := run(*kind, *pkg, *out, *keys, *embed, *version); err != nil {
+	if err := run(*kind, *pkg, *out, *keys, *version); err != nil {
 		fmt.Fprintln(os.Stderr, "mkmetal:", err)
 		os.Exit(1)
 	}
 }
 
-func run(kind, pkg, out, keys, embed, version string) error {
+func run(kind, pkg, out, keys, version string) error {
 	if pkg == "" || out == "" {
 		return fmt.Errorf("-pkg and -o are required")
 	}
@@ -64,11 +62,6 @@ func run(kind, pkg, out, keys, embed, version string) error {
 			}
 			text, post = link.EFIText, link.EFI
 			replace["boot/cmd/bootx64/trusted.keys"] = keys
-		}
-		if path, file, ok := strings.Cut(embed, "="); ok {
-			replace[path] = file
-		} else if embed != "" {
-			return fmt.Errorf("-embed %q: want PATH=FILE", embed)
 		}
 		overlay, err := writeOverlay(temp, replace)
 		if err != nil {
