@@ -1,0 +1,127 @@
+// Package enrol makes a host known: it binds an attestation key to the TPM
+// that an EK certificate vouches for, by credential activation (TPM 2.0
+// Library part 1, 24; TCG EK Credential Profile 2.6), and keeps the record.
+package enrol
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/go-attestation/attest"
+	"github.com/google/go-tpm/tpm2"
+
+	"aios/evidence"
+	"aios/verifier/ek"
+	"aios/verifier/quote"
+)
+
+// The reasons to refuse an enrolment, matched by errors.Is. A certificate from
+// an unknown CA is ek.ErrUnknownCA, a key that is no attestation key quote.ErrKey.
+var (
+	ErrNoCertificate = errors.New("the TPM has no EK certificate")
+	ErrEK            = errors.New("endorsement key")
+	ErrActivation    = errors.New("credential activation")
+)
+
+// Host is the record of an enrolled host.
+type Host struct {
+	ID         string            `json:"id"`        // "host-" and 16 hex digits of the EK's hash; for the operator, not for relying parties
+	EKHash     string            `json:"ek_sha256"` // of the EK's SubjectPublicKeyInfo or TPMT_PUBLIC, hex
+	EKIssuer   string            `json:"ek_issuer"` // who vouched for it
+	EKQuirks   []string          `json:"ek_quirks,omitempty"`
+	AKPublic   []byte            `json:"ak_public"`          // TPMT_PUBLIC
+	AKName     string            `json:"ak_name"`            // TPM name, hex
+	EnrolledAt time.Time         `json:"enrolled_at"`        // verifier's clock
+	Baseline   map[string]string `json:"baseline,omitempty"` // PCR index -> hex of the sha256 bank, taken at the first good evidence
+	Floor      uint64            `json:"floor"`              // the verifier's own copy of the rollback floor
+}
+
+// Pending is an enrolment whose credential is on its way.
+type Pending struct {
+	Credential []byte // TPM2B_ID_OBJECT
+	Secret     []byte // TPM2B_ENCRYPTED_SECRET
+	want       []byte
+	host       Host
+}
+
+// Begin checks the identity and makes a credential that only the TPM with that
+// EK and that AK can open. now is the time that certificates are checked at.
+func Begin(id *evidence.Identity, roots ek.Roots, now time.Time) (*Pending, error) {
+	if len(id.EKCertificate) == 0 {
+		return nil, fmt.Errorf("%w: have the manufacturer's certificate written to NV 0x1c00002, or pre-register the EK", ErrNoCertificate)
+	}
+	cert, err := ek.Parse(id.EKCertificate)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := cert.Verify(roots, now); err != nil {
+		return nil, err
+	}
+	pub, err := tpm2.Unmarshal[tpm2.TPMTPublic](id.EKPublic)
+	if err != nil {
+		return nil, fmt.Errorf("%w: not a TPMT_PUBLIC: %v", ErrEK, err)
+	}
+	key, err := tpm2.Pub(*pub)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrEK, err)
+	}
+	if !sameKey(key, cert.PublicKey) {
+		return nil, fmt.Errorf("%w: the certificate is for another key than the TPM's: it belongs to another TPM", ErrEK)
+	}
+	if _, err := quote.ParseKey(id.AKPublic); err != nil {
+		return nil, err
+	}
+	params := attest.ActivationParameters{
+		EK: key, Rand: rand.Reader,
+		AK: attest.AttestationParameters{Public: id.AKPublic, CreateData: id.CreationData, CreateAttestation: id.CreationAttest, CreateSignature: id.CreationSignature},
+	}
+	secret, credential, err := params.Generate()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrActivation, err)
+	}
+	ak, err := tpm2.Unmarshal[tpm2.TPMTPublic](id.AKPublic)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", quote.ErrKey, err)
+	}
+	name, err := tpm2.ObjectName(ak)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", quote.ErrKey, err)
+	}
+	sum := sha256.Sum256(id.EKPublic)
+	return &Pending{
+		Credential: credential.Credential, Secret: credential.Secret, want: secret,
+		host: Host{
+			ID: "host-" + hex.EncodeToString(sum[:8]), EKHash: hex.EncodeToString(sum[:]), EKIssuer: cert.Issuer(), EKQuirks: cert.Quirks,
+			AKPublic: id.AKPublic, AKName: hex.EncodeToString(name.Buffer), EnrolledAt: now.UTC().Truncate(time.Second),
+		},
+	}, nil
+}
+
+// sameKey compares public keys; EKs are RSA or ECDSA keys as Go knows them.
+func sameKey(a, b crypto.PublicKey) bool {
+	if k, ok := a.(*rsa.PublicKey); ok {
+		return k.Equal(b)
+	}
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
+}
+
+// Finish takes the secret that the host's TPM got out of the credential.
+func (p *Pending) Finish(secret []byte) (*Host, error) {
+	if subtle.ConstantTimeCompare(secret, p.want) != 1 {
+		return nil, fmt.Errorf("%w: the host could not open the credential: its attestation key is not in the TPM that the certificate is for", ErrActivation)
+	}
+	h := p.host
+	return &h, nil
+}
+
+// SameAK tells whether an identity shows the key that is on record.
+func (h *Host) SameAK(public []byte) bool { return bytes.Equal(h.AKPublic, public) }
