@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,11 @@ func main() {
 	info := metal.Boot()
 	total, _ := metal.Frames()
 	say("aios kernel: start version=test cpus=%d memory_mib=%d slot=%c", metal.CPUs(), total>>8, info.Slot)
+	cmdline := strings.Fields(string(metal.Bytes(uintptr(info.CmdlinePhys), int(info.CmdlineSize))))
+	if slices.Contains(cmdline, "bench") {
+		bench()
+		metal.Poweroff(0)
+	}
 	failed := 0
 	run := func(name string, f func() error) {
 		began := time.Now()
@@ -36,16 +42,29 @@ func main() {
 	if err != nil {
 		run("the program of the ring-3 cases", func() error { return err })
 	} else {
-		s := &ring3.Suite{Machine: machine.New(), Program: program, Frames: func() int {
-			_, used := metal.Frames()
-			return int(used)
-		}}
+		s := suite(program)
 		for _, c := range s.Cases() {
 			run(c.Name, c.Run)
 		}
 	}
 	say("TESTS failed=%d", failed)
 	metal.Poweroff(0)
+}
+
+func suite(program []byte) *ring3.Suite {
+	return &ring3.Suite{Machine: machine.New(), Program: program, Frames: func() int {
+		_, used := metal.Frames()
+		return int(used)
+	}}
+}
+
+// bench measures instead of testing, when the kernel's command line says "bench".
+func bench() {
+	program, err := firstService()
+	if err == nil {
+		err = suite(program).Bench(func(line string) { say("%s", line) })
+	}
+	say("BENCH done err=%v", err)
 }
 
 func say(format string, a ...any) { os.Stdout.WriteString(fmt.Sprintf(format, a...) + "\n") }

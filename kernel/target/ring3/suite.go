@@ -28,6 +28,30 @@ type Suite struct {
 	Frames  func() (out int) // frames in use on the machine; nil: not checked
 }
 
+// Bench has the program measure system calls; each line that it says goes to
+// line: "aios test: B <name> <value> <unit>".
+func (s *Suite) Bench(line func(string)) error {
+	r := run{args: []string{"bench"}}
+	cfg := s.config(&r)
+	for i := range cfg.Grants {
+		if cfg.Grants[i].Name == abi.CapLog {
+			cfg.Grants[i].Object = lineFunc(line)
+		}
+	}
+	p, err := process.Start(s.Machine, cfg)
+	if err != nil {
+		return err
+	}
+	if e := p.Wait(); !e.OK {
+		return errors.New(e.Reason)
+	}
+	return nil
+}
+
+type lineFunc func(string)
+
+func (f lineFunc) Line(s string) { f(s) }
+
 // Cases is the suite, in the order in which it runs.
 func (s *Suite) Cases() []Case {
 	var c []Case

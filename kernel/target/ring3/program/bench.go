@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"aios/kernel/abi"
+	aios "aios/sdk/go"
+)
+
+func init() { things["bench"] = bench }
+
+// callLoop makes a system call with one argument n times: the call and nothing
+// else. Defined in bench_amd64.s.
+func callLoop(number, argument, n uint64)
+
+// clockLoop calls clock_gettime(CLOCK_MONOTONIC) n times. Defined in
+// bench_amd64.s.
+func clockLoop(n uint64)
+
+const linuxGetpid = 39
+
+// bench measures system calls as test/bench/peer does on Linux, and reports the
+// same way: "B <name> <value> <unit>". A batch of about 50 ms is measured 21
+// times.
+func bench() error {
+	debug.SetGCPercent(-1)
+	runtime.LockOSThread()
+	self, clock := handle(abi.CapSelf), handle(abi.CapClock)
+	call := func(number, argument uint64) func(uint64) {
+		return func(n uint64) { callLoop(number, argument, n) }
+	}
+	for _, b := range []struct {
+		name string
+		loop func(n uint64)
+	}{
+		{"null", call(uint64(abi.CallNull), uint64(self))},
+		{"clock_read", call(uint64(abi.CallClockRead), uint64(clock))},
+		{"getpid", call(linuxGetpid, 0)},
+		{"clock_gettime", clockLoop},
+	} {
+		n := uint64(1 << 6)
+		for ; ; n *= 2 {
+			t := now(clock)
+			b.loop(n)
+			if now(clock)-t > 50*time.Millisecond {
+				break
+			}
+		}
+		for range 21 {
+			t := now(clock)
+			b.loop(n)
+			fmt.Printf("B %s %.1f ns\n", b.name, float64(now(clock)-t)/float64(n))
+		}
+	}
+	return nil
+}
+
+func now(clock abi.Handle) time.Duration {
+	d, err := aios.Uptime(clock)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
