@@ -20,6 +20,7 @@ const (
 	locAssigned     = 1 << 1
 	locValid        = 1 << 7
 	locRequest      = 1 << 0
+	locRelinquish   = 1 << 1
 	reqCommandReady = 1 << 0
 	reqGoIdle       = 1 << 1
 	statusFatal     = 1 << 0
@@ -33,7 +34,7 @@ type crb struct {
 	commandSize, rsize int
 }
 
-func openCRB(r Registers, c Clock) (*crb, error) {
+func openCRB(r Registers, c Clock) (Transport, error) {
 	r.Write32(regLocCtrl, locRequest)
 	err := await(c, timeoutA, "TPM CRB: request locality 0", func() bool {
 		return r.Read32(regLocState)&(locAssigned|locValid) == locAssigned|locValid
@@ -54,6 +55,12 @@ func openCRB(r Registers, c Clock) (*crb, error) {
 }
 
 func (t *crb) Interface() string { return "crb" }
+
+// Close gives locality 0 back.
+func (t *crb) Close() error {
+	t.r.Write32(regLocCtrl, locRelinquish)
+	return nil
+}
 
 // Send runs one command (PTP 6.5.3.5): ready, write, start, wait, read, idle.
 func (t *crb) Send(command []byte) (response []byte, err error) {

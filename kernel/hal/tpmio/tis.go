@@ -21,6 +21,8 @@ const (
 	stsDataAvail    = 1 << 4
 	stsExpect       = 1 << 3
 	stsCancel       = 1 << 24
+	stsFamily       = 3 << 26
+	stsFamily2      = 1 << 26
 )
 
 type tis struct {
@@ -28,7 +30,7 @@ type tis struct {
 	c Clock
 }
 
-func openTIS(r Registers, c Clock) (*tis, error) {
+func openTIS(r Registers, c Clock) (Transport, error) {
 	if id := r.Read32(regDIDVID); id == 0 || id == 0xffffffff {
 		return nil, ErrNoTPM
 	}
@@ -39,12 +41,23 @@ func openTIS(r Registers, c Clock) (*tis, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tis{r, c}, nil
+	t := &tis{r, c}
+	if f := r.Read32(regSts) & stsFamily; f != stsFamily2 {
+		t.Close()
+		return nil, fmt.Errorf("%w: the TPM is of family %d, which is not 2.0", ErrNoTPM, f>>26)
+	}
+	return t, nil
 }
 
 func (t *tis) Interface() string { return "tis" }
 
-// Send runs one command (PTP 6.5.2): ready, fill the FIFO, go, wait, drain, ready.
+// Close gives locality 0 back.
+func (t *tis) Close() error {
+	t.r.Write8(regAccess, accessActive)
+	return nil
+}
+
+// Send runs one command (PTP 6.5.2): ready, fill the FIFO, go, wait, drain.
 func (t *tis) Send(command []byte) ([]byte, error) {
 	if err := checkCommand(command, maxResponse); err != nil {
 		return nil, err
@@ -52,14 +65,9 @@ func (t *tis) Send(command []byte) ([]byte, error) {
 	if err := t.ready(); err != nil {
 		return nil, err
 	}
-	out, err := t.exchange(command)
-	if abort := t.ready(); err == nil { // also ends a command that went wrong
-		err = abort
-	}
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+	// Ends this command, also one that went wrong.
+	defer t.r.Write32(regSts, stsCommandReady)
+	return t.exchange(command)
 }
 
 func (t *tis) exchange(command []byte) ([]byte, error) {
@@ -99,11 +107,15 @@ func (t *tis) exchange(command []byte) ([]byte, error) {
 	return out, nil
 }
 
-// ready makes the TPM expect a command, ending what it is doing.
+// ready makes the TPM expect a command, ending what it is doing. The bit is
+// written until it sticks, since the TPM may come by way of Idle.
 func (t *tis) ready() error {
-	t.r.Write32(regSts, stsCommandReady)
 	return await(t.c, timeoutB, "TPM TIS: command ready", func() bool {
-		return t.r.Read32(regSts)&stsCommandReady != 0
+		if t.r.Read32(regSts)&stsCommandReady != 0 {
+			return true
+		}
+		t.r.Write32(regSts, stsCommandReady)
+		return false
 	})
 }
 
@@ -156,12 +168,15 @@ func (t *tis) write(b []byte) error {
 // read appends to out until it holds n bytes.
 func (t *tis) read(out []byte, n int) ([]byte, error) {
 	for len(out) < n {
-		k, err := t.burst()
-		if err != nil {
+		if err := t.status(0, 0, "status"); err != nil {
 			return nil, err
 		}
 		if t.r.Read32(regSts)&stsDataAvail == 0 {
 			return nil, fmt.Errorf("TPM TIS: the response ends after %d of %d bytes", len(out), n)
+		}
+		k, err := t.burst()
+		if err != nil {
+			return nil, err
 		}
 		for range min(k, n-len(out)) {
 			out = append(out, t.r.Read8(regDataFIFO))

@@ -55,6 +55,8 @@ type Transport interface {
 	Send(command []byte) ([]byte, error)
 	// Interface names it, "crb" or "tis".
 	Interface() string
+	// Close relinquishes the locality; nothing may be sent any more.
+	Close() error
 }
 
 // Open finds out which interface there is and takes locality 0.
