@@ -15,9 +15,6 @@ func (d *Dir) FirmwareVars() string { return filepath.Join(d.Host(), "vars.fd") 
 // Console is the console output of its last boot.
 func (d *Dir) Console() string { return filepath.Join(d.Host(), "console.log") }
 
-// Enrolment is what the verifier recorded about it at first contact.
-func (d *Dir) Enrolment() string { return filepath.Join(d.Host(), "enrolment.json") }
-
 // Keys of the installation that are ML-DSA-65.
 
 // ManifestKey signs system manifests and reference values.
@@ -40,3 +37,6 @@ func (d *Dir) Disk() string { return filepath.Join(d.Image(), "disk.img") }
 // Reference is what a good boot of the image will show, signed in a file of
 // the same name with ".sig" appended.
 func (d *Dir) Reference() string { return filepath.Join(d.Image(), "reference.json") }
+
+// Hosts holds the verifier's records of the hosts that it has enrolled.
+func (d *Dir) Hosts() string { return filepath.Join(d.Root, "verifier", "hosts") }
