@@ -49,6 +49,7 @@ type Verdict struct {
 	PCRs       map[string]policy.PCR `json:"pcrs"`
 	SecureBoot eventlog.SecureBoot   `json:"secure_boot"`
 	Manifest   policy.Manifest       `json:"manifest"`
+	Quoted     bool                  `json:"quoted"` // the quote is good: what follows was said by the TPM
 	ResetCount uint32                `json:"reset_count"`
 	Clock      uint64                `json:"clock_ms"`
 }
@@ -72,7 +73,7 @@ func Appraise(ctx context.Context, in Input) (*Verdict, error) {
 		SecureBoot: f.secureBoot, Manifest: f.manifest,
 	}
 	if f.info != nil {
-		v.ResetCount, v.Clock = f.info.ResetCount, f.info.Clock
+		v.Quoted, v.ResetCount, v.Clock = true, f.info.ResetCount, f.info.Clock
 	}
 	return v, nil
 }

@@ -467,3 +467,18 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+// A vector never says worse than the status that it explains.
+func TestVectorAtBest(t *testing.T) {
+	v := Vector{Hardware: HardwareUnsafe, Executables: ExecutablesContraindicated, Configuration: ConfigurationApproved, InstanceIdentity: CryptoFailed}
+	for status, want := range map[string]Vector{
+		Affirming:       {Configuration: ConfigurationApproved},
+		Warning:         {Configuration: ConfigurationApproved, Hardware: HardwareUnsafe},
+		Contraindicated: v,
+	} {
+		// Executables are contraindicated at 96, so they go with a warning too.
+		if got := v.AtBest(status); got != want {
+			t.Errorf("%s: found %+v, want %+v", status, got, want)
+		}
+	}
+}

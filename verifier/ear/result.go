@@ -99,6 +99,17 @@ func (v Vector) values() [8]int8 {
 	return [8]int8{v.Configuration, v.Executables, v.FileSystem, v.Hardware, v.InstanceIdentity, v.RuntimeOpaque, v.SourcedData, v.StorageOpaque}
 }
 
+// AtBest returns v without the elements that AR4SI ranks below a status: where a policy
+// overrules a finding, the result makes no claim instead of a contradictory one.
+func (v Vector) AtBest(status string) Vector {
+	for _, e := range []*int8{&v.Configuration, &v.Executables, &v.FileSystem, &v.Hardware, &v.InstanceIdentity, &v.RuntimeOpaque, &v.SourcedData, &v.StorageOpaque} {
+		if tier(*e) > rank(status) {
+			*e = 0
+		}
+	}
+	return v
+}
+
 // rank orders statuses from good to bad; 0 is no status.
 func rank(status string) int {
 	switch status {

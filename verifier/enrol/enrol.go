@@ -105,6 +105,9 @@ func Begin(id *evidence.Identity, roots ek.Roots, now time.Time) (*Pending, erro
 	}, nil
 }
 
+// HostID is the id that the host will have.
+func (p *Pending) HostID() string { return p.host.ID }
+
 // sameKey compares public keys; EKs are RSA or ECDSA keys as Go knows them.
 func sameKey(a, b crypto.PublicKey) bool {
 	if k, ok := a.(*rsa.PublicKey); ok {
@@ -121,6 +124,12 @@ func (p *Pending) Finish(secret []byte) (*Host, error) {
 	}
 	h := p.host
 	return &h, nil
+}
+
+// SameEK tells whether an identity shows the endorsement key that is on record.
+func (h *Host) SameEK(public []byte) bool {
+	sum := sha256.Sum256(public)
+	return hex.EncodeToString(sum[:]) == h.EKHash
 }
 
 // SameAK tells whether an identity shows the key that is on record.
