@@ -27,13 +27,14 @@ type imageCmd struct {
 
 // imageFlags say what an image is made of.
 type imageFlags struct {
+	policyFlag
 	Target          string `help:"Folder of the built boot stage, kernel and services (default: target beside this program)." placeholder:"DIR" type:"path"`
 	Cmdline         string `help:"Kernel command line." placeholder:"TEXT"`
 	ManifestVersion uint64 `help:"Version of the manifest (default: one more than the last image's, if anything changed)." placeholder:"N"`
 }
 
-func (f imageFlags) source() (install.Source, error) {
-	src := install.Source{Target: f.Target, Cmdline: f.Cmdline, Version: f.ManifestVersion}
+func (f imageFlags) source(p *policySet) (install.Source, error) {
+	src := install.Source{Target: f.Target, Policy: p.bundle, Cmdline: f.Cmdline, Version: f.ManifestVersion}
 	if src.Target == "" {
 		exe, err := os.Executable()
 		if err != nil {
@@ -41,9 +42,7 @@ func (f imageFlags) source() (install.Source, error) {
 		}
 		src.Target = filepath.Join(filepath.Dir(exe), "target")
 	}
-	var err error
-	src.Policy, err = policyBundle()
-	return src, err
+	return src, nil
 }
 
 // ensureKeys makes or reads all keys of the installation.
@@ -101,7 +100,11 @@ func (c imageBuildCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	src, err := c.source()
+	p, err := c.load(e.ctx)
+	if err != nil {
+		return err
+	}
+	src, err := c.source(p)
 	if err != nil {
 		return err
 	}
@@ -178,7 +181,11 @@ func inspectSlots(e *env, files []image.File, keys *install.Keys) error {
 type imageManifestCmd struct{ imageFlags }
 
 func (c imageManifestCmd) Run(e *env) error {
-	src, err := c.source()
+	p, err := c.load(e.ctx)
+	if err != nil {
+		return err
+	}
+	src, err := c.source(p)
 	if err != nil {
 		return err
 	}

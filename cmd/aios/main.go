@@ -35,6 +35,7 @@ type cli struct {
 	Image    imageCmd    `cmd:"" help:"Build and inspect the signed disk image."`
 	Host     hostCmd     `cmd:"" help:"Manage the virtual host."`
 	Verifier verifierCmd `cmd:"" help:"What the verifier does, by hand."`
+	Policy   policyCmd   `cmd:"" help:"Export and check the policy that decides on hosts."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

@@ -12,11 +12,7 @@ import (
 	"aios/verifier/eventlog"
 )
 
-// verifierCmd holds what the verifier does, one step at a time.
-type verifierCmd struct {
-	Replay replayCmd `cmd:"" help:"Read a TCG event log, replay it and say what it means. Exit status 3 if it was read in part, 1 if not at all."`
-}
-
+// replayCmd shows what a log says, by itself.
 type replayCmd struct {
 	File string `arg:"" help:"Event log, as in /sys/kernel/security/tpm0/binary_bios_measurements; - for standard input."`
 	JSON bool   `help:"Everything, as one JSON object."`

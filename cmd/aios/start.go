@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -24,8 +23,8 @@ type machineFlags struct {
 	NoSecureBoot bool   `help:"Make the host's firmware with Secure Boot off (only for a new host; the verdict will say so)."`
 }
 
-// session is one bring-up: from keys to a running host.
-type session struct {
+// launch is one bring-up: from keys to a proven host.
+type launch struct {
 	dir   *state.Dir
 	tell  *story.Teller
 	keys  *install.Keys
@@ -33,78 +32,85 @@ type session struct {
 	host  *bringup.Host
 	m     *vm.Machine
 
+	policy  *policySet
+	verdict story.Verdict // the last one
+	hangUp  func()        // ends the session with the host
+
 	begun  time.Time
 	order  []string // of stages
 	stages map[string]story.Milliseconds
 }
 
-func newSession(d *state.Dir, tell *story.Teller) *session {
-	return &session{dir: d, tell: tell, begun: time.Now(), stages: map[string]story.Milliseconds{}}
+func newLaunch(d *state.Dir, tell *story.Teller) *launch {
+	return &launch{dir: d, tell: tell, begun: time.Now(), stages: map[string]story.Milliseconds{}}
 }
 
 // stage runs one stage and keeps its time for the summary. If it takes long the
 // story says what is going on.
-func (s *session) stage(name, what string, f func() error) error {
-	stop := s.tell.Progress(what)
+func (l *launch) stage(name, what string, f func() error) error {
+	stop := l.tell.Progress(what)
 	begun := time.Now()
 	err := f()
 	stop()
-	s.took(name, time.Since(begun))
+	l.took(name, time.Since(begun))
 	return err
 }
 
-func (s *session) took(name string, d time.Duration) {
-	if _, again := s.stages[name]; !again {
-		s.order = append(s.order, name)
+func (l *launch) took(name string, d time.Duration) {
+	if _, again := l.stages[name]; !again {
+		l.order = append(l.order, name)
 	}
-	s.stages[name] = story.Milliseconds(d)
+	l.stages[name] = story.Milliseconds(d)
 }
 
 // prepare makes keys and image.
-func (s *session) prepare(flags imageFlags) (sb *secureboot.Keys, err error) {
-	err = s.stage("keys", "making keys", func() error {
-		s.keys, sb, err = ensureKeys(s.dir)
+func (l *launch) prepare(ctx context.Context, flags imageFlags) (sb *secureboot.Keys, err error) {
+	err = l.stage("keys", "making keys", func() error {
+		l.keys, sb, err = ensureKeys(l.dir)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.tell.Tell(keysEvent(s.dir, s.keys))
-	src, err := flags.source()
+	l.tell.Tell(keysEvent(l.dir, l.keys))
+	if l.policy, err = flags.load(ctx); err != nil {
+		return nil, err
+	}
+	src, err := flags.source(l.policy)
 	if err != nil {
 		return nil, err
 	}
 	begun := time.Now()
-	err = s.stage("image", "building and signing the disk image", func() error {
-		s.image, err = install.EnsureImage(s.dir, s.keys, sb, src, false)
+	err = l.stage("image", "building and signing the disk image", func() error {
+		l.image, err = install.EnsureImage(l.dir, l.keys, sb, src, false)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.tell.Tell(imageEvent(s.dir, s.image, time.Since(begun)))
+	l.tell.Tell(imageEvent(l.dir, l.image, time.Since(begun)))
 	return sb, nil
 }
 
 // start starts the host and follows it until its first service is ready. The
 // host ends with ctx.
-func (s *session) start(ctx context.Context, flags machineFlags, sb *secureboot.Keys) error {
+func (l *launch) start(ctx context.Context, flags machineFlags, sb *secureboot.Keys) error {
 	programs, err := vm.FindPrograms()
 	if err != nil {
 		return err
 	}
 	cfg := vm.Config{Programs: programs, CPUs: flags.CPUs, Memory: flags.Memory, Interface: flags.TPM,
-		Disk: s.dir.Disk(), FirmwareVar: s.dir.FirmwareVars(), TPMDir: s.dir.TPM()}
+		Disk: l.dir.Disk(), FirmwareVar: l.dir.FirmwareVars(), TPMDir: l.dir.TPM()}
 	if flags.Disk != "" {
 		cfg.Disk = flags.Disk
 	}
 	var reason string
 	var tpmMade bool
-	err = s.stage("machine", "making the host's TPM and finding out whether KVM works", func() error {
-		if tpmMade, err = vm.ManufactureTPM(ctx, programs, s.dir.TPM()); err != nil {
+	err = l.stage("machine", "making the host's TPM and finding out whether KVM works", func() error {
+		if tpmMade, err = vm.ManufactureTPM(ctx, programs, l.dir.TPM()); err != nil {
 			return err
 		}
-		if _, err = install.EnsureFirmware(s.dir, sb, programs.FirmwareVars, !flags.NoSecureBoot); err != nil {
+		if _, err = install.EnsureFirmware(l.dir, sb, programs.FirmwareVars, !flags.NoSecureBoot); err != nil {
 			return err
 		}
 		cfg.Accelerator, reason = vm.ChooseAccelerator(ctx, programs)
@@ -113,56 +119,64 @@ func (s *session) start(ctx context.Context, flags machineFlags, sb *secureboot.
 	if err != nil {
 		return err
 	}
-	console, err := os.OpenFile(s.dir.Console(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	console, err := os.OpenFile(l.dir.Console(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	cfg.Log = console
-	if s.m, err = vm.Start(ctx, cfg); err != nil {
+	if l.m, err = vm.Start(ctx, cfg); err != nil {
 		return errors.Join(err, console.Close())
 	}
 	go func() { // after the machine nobody writes to it
-		<-s.m.Done()
+		<-l.m.Done()
 		console.Close()
 	}()
-	s.tell.Tell(story.Machine{Accelerator: string(cfg.Accelerator), Reason: reason, CPUs: flags.CPUs, Memory: flags.Memory, TPM: flags.TPM, TPMMade: tpmMade})
-	return s.follow(ctx)
+	l.tell.Tell(story.Machine{Accelerator: string(cfg.Accelerator), Reason: reason, CPUs: flags.CPUs, Memory: flags.Memory, TPM: flags.TPM, TPMMade: tpmMade})
+	return l.follow(ctx)
 }
 
 // follow turns the console into the story.
-func (s *session) follow(ctx context.Context) error {
-	stop := s.tell.Progress("the host is starting")
+func (l *launch) follow(ctx context.Context) error {
+	stop := l.tell.Progress("the host is starting")
 	defer stop()
-	lines := s.m.Console.Follow()
-	host, err := bringup.Await(ctx, lines, s.tell.Tell)
-	s.host = host
+	lines := l.m.Console.Follow()
+	host, err := bringup.Await(ctx, lines, l.tell.Tell)
+	l.host = host
 	for _, stage := range []string{bringup.Firmware, bringup.Boot, bringup.Kernel, bringup.Service} {
 		if d, ok := host.Took[stage]; ok {
-			s.took(stage, d)
+			l.took(stage, d)
 		}
 	}
 	var ended *bringup.EndedError
 	if errors.As(err, &ended) {
-		<-s.m.Done()
-		ended.Exit = s.m.Exit().Text
+		<-l.m.Done()
+		ended.Exit = l.m.Exit().Text
 	}
 	if err != nil {
 		return err
 	}
-	go bringup.Watch(ctx, lines, s.tell.Tell)
+	go bringup.Watch(ctx, lines, l.tell.Tell)
 	return nil
 }
 
+// exit says how the host ended. Preconditions: it has.
+func (l *launch) exit() string {
+	if l.m == nil {
+		return "the channel was closed"
+	}
+	return l.m.Exit().Text
+}
+
 // stop takes the host down and waits until it is gone.
-func (s *session) stop() {
-	if s.m != nil {
-		s.m.Stop()
+func (l *launch) stop() {
+	if l.m != nil {
+		l.m.Stop()
 	}
 }
 
 // summary ends the story. Preconditions: the host is down or about to be.
-func (s *session) summary(status string, err error) story.Summary {
-	sum := story.Summary{OK: err == nil, Status: status, Stages: s.stages, Order: s.order, Total: story.Milliseconds(time.Since(s.begun))}
+func (l *launch) summary(status string, err error) story.Summary {
+	sum := story.Summary{OK: err == nil, Status: status, Stages: l.stages, Order: l.order, Total: story.Milliseconds(time.Since(l.begun))}
 	if err != nil {
 		sum.Error, sum.Remedy = err.Error(), remedy(err)
 	}
@@ -193,24 +207,24 @@ func (c hostStartCmd) Run(e *env) error {
 	defer unlock()
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
-	s := newSession(d, story.New(e.stdout, c.JSON))
-	defer s.stop()
-	sb, err := s.prepare(c.imageFlags)
+	l := newLaunch(d, story.New(e.stdout, c.JSON))
+	defer l.stop()
+	sb, err := l.prepare(ctx, c.imageFlags)
 	if err == nil {
-		err = s.start(ctx, c.machineFlags, sb)
+		err = l.start(ctx, c.machineFlags, sb)
 	}
 	if err != nil {
 		if interrupted(ctx, err) {
 			return nil
 		}
-		s.tell.Tell(s.summary("", err))
+		l.tell.Tell(l.summary("", err))
 		return &exitError{code: exitFailed}
 	}
-	s.tell.Tell(story.Channel{Socket: s.m.Channel()})
+	l.tell.Tell(story.Channel{Socket: l.m.Channel()})
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-s.m.Done():
-		return fmt.Errorf("the host ended by itself: %s", s.m.Exit().Text)
+	case <-l.m.Done():
+		return &goneError{l.exit()}
 	}
 }

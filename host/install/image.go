@@ -200,7 +200,7 @@ func current(d *state.Dir, k *Keys, fingerprint string) (*predict.Reference, err
 	} else if err != nil {
 		return nil, err
 	}
-	ref, err := LoadReference(d, k.Manifest.Public())
+	ref, err := LoadReference(d.Reference(), k.Manifest.Public())
 	if err != nil {
 		return nil, nil // a new build replaces it
 	}
@@ -216,7 +216,7 @@ func current(d *state.Dir, k *Keys, fingerprint string) (*predict.Reference, err
 
 // lastVersion is the manifest version of the image that is there, 0 without one.
 func lastVersion(d *state.Dir, k *Keys) uint64 {
-	ref, err := LoadReference(d, k.Manifest.Public())
+	ref, err := LoadReference(d.Reference(), k.Manifest.Public())
 	if err != nil {
 		return 0
 	}
@@ -248,20 +248,20 @@ func store(d *state.Dir, k *Keys, disk []byte, ref *predict.Reference, fingerpri
 	return nil
 }
 
-// LoadReference reads the predictions for the image, verified with the manifest
-// key.
-func LoadReference(d *state.Dir, key *mldsa.PublicKey) (*predict.Reference, error) {
-	text, err := os.ReadFile(d.Reference())
+// LoadReference reads the predictions for an image, verified with the manifest
+// key. The signature is in a file of the same name with ".sig" appended.
+func LoadReference(file string, key *mldsa.PublicKey) (*predict.Reference, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	sig, err := os.ReadFile(d.Reference() + ".sig")
+	sig, err := os.ReadFile(file + ".sig")
 	if err != nil {
 		return nil, err
 	}
 	ref, err := predict.Load(text, sig, []*mldsa.PublicKey{key})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.Reference(), err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return ref, nil
 }

@@ -140,7 +140,7 @@ func TestBootStageOfAnotherInstallation(t *testing.T) {
 func TestReferenceOfAnotherKeyIsNotBelieved(t *testing.T) {
 	s, other := newSite(t), newSite(t)
 	s.ensure(t, false)
-	if _, err := LoadReference(s.d, other.k.Manifest.Public()); err == nil {
+	if _, err := LoadReference(s.d.Reference(), other.k.Manifest.Public()); err == nil {
 		t.Fatal("a reference was loaded that another key signed")
 	}
 }

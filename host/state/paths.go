@@ -40,3 +40,9 @@ func (d *Dir) Reference() string { return filepath.Join(d.Image(), "reference.js
 
 // Hosts holds the verifier's records of the hosts that it has enrolled.
 func (d *Dir) Hosts() string { return filepath.Join(d.Root, "verifier", "hosts") }
+
+// EAR is the newest attestation result for a host, a JWT for relying parties.
+func (d *Dir) EAR(host string) string { return filepath.Join(d.Results(), host+".jwt") }
+
+// Results holds them.
+func (d *Dir) Results() string { return filepath.Join(d.Root, "verifier", "results") }

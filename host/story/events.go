@@ -173,6 +173,7 @@ func (c Console) Lines() []string { return []string{c.From + ": " + c.Text} }
 // Enrolled says that the attestation key was proven to live in the TPM whose
 // endorsement key was certified.
 type Enrolled struct {
+	Host     string       `json:"host"`
 	First    bool         `json:"first"` // first contact with this host
 	EK       string       `json:"ek_sha256"`
 	EKIssuer string       `json:"ek_issuer"`
@@ -182,50 +183,68 @@ type Enrolled struct {
 
 func (Enrolled) Name() string { return "enrolled" }
 func (e Enrolled) Lines() []string {
+	ak := fmt.Sprintf("attestation key %s is the one of its enrolment", short(e.AK))
 	head := "known host: same endorsement key as at enrolment"
 	if e.First {
 		head = "first contact: host enrolled"
+		ak = fmt.Sprintf("attestation key %s was proven to live in that TPM (credential activation)", short(e.AK))
 	}
-	return []string{fmt.Sprintf("%s (%s)", head, e.Took),
-		fmt.Sprintf("EK certificate %s chains to %q; AK %s was proven to live in that TPM (credential activation)", short(e.EK), e.EKIssuer, short(e.AK))}
+	return []string{fmt.Sprintf("%s as %s (%s)", head, e.Host, e.Took),
+		fmt.Sprintf("the EK certificate chains to %q, which this verifier trusts", e.EKIssuer), ak}
 }
 
 // Verdict is the outcome of one appraisal.
 type Verdict struct {
 	Round     int          `json:"round"`
-	Status    string       `json:"status"` // AR4SI tier
-	Reasons   []string     `json:"reasons"`
+	Status    string       `json:"status"`   // AR4SI tier
+	Reasons   []string     `json:"reasons"`  // why it is not affirming, in words
+	Findings  []Finding    `json:"findings"` // the same, for programs
 	Predicted PCRs         `json:"predicted"`
 	Quoted    PCRs         `json:"quoted"`
 	Baseline  PCRs         `json:"baseline,omitempty"` // taken at enrolment, not predicted
 	EAR       string       `json:"ear"`
+	EARFile   string       `json:"ear_file"`
 	Took      Milliseconds `json:"took_ms"`
+	Table     bool         `json:"-"` // show the PCRs in words too
+}
+
+// Finding is one reason with its stable code and what to do about it.
+type Finding struct {
+	Code   string `json:"code"`
+	Text   string `json:"text"`
+	Remedy string `json:"remedy"`
 }
 
 func (Verdict) Name() string { return "verdict" }
 func (v Verdict) Lines() []string {
-	head := fmt.Sprintf("%s (round %d, %s)", strings.ToUpper(v.Status), v.Round, v.Took)
-	l := []string{head}
-	for _, r := range v.Reasons {
-		l = append(l, "- "+r)
+	l := []string{fmt.Sprintf("%s (round %d, %s)", strings.ToUpper(v.Status), v.Round, v.Took)}
+	for _, f := range v.Findings {
+		l = append(l, "- "+f.Text)
+		if f.Remedy != "" {
+			l = append(l, "  what to do: "+f.Remedy)
+		}
 	}
-	if v.Round > 1 {
-		return l
+	if v.Table {
+		l = append(l, table(v.Predicted, v.Quoted, v.Baseline)...)
 	}
-	quoted := v.Quoted["sha256"]
-	l = append(l, compare("predicted", v.Predicted["sha256"], quoted)...)
-	return append(l, compare("baseline of enrolment", v.Baseline["sha256"], quoted)...)
+	if v.Round == 1 {
+		l = append(l, "signed result (EAR, a JWT with ML-DSA-65): "+v.EARFile)
+	}
+	return l
 }
 
 // Summary ends a run.
 type Summary struct {
-	OK     bool                    `json:"ok"`
-	Status string                  `json:"status,omitempty"`
-	Error  string                  `json:"error,omitempty"`
-	Remedy string                  `json:"remedy,omitempty"`
-	Stages map[string]Milliseconds `json:"stages_ms"`
-	Order  []string                `json:"-"` // of the stages
-	Total  Milliseconds            `json:"total_ms"`
+	OK        bool                    `json:"ok"`
+	Status    string                  `json:"status,omitempty"`
+	Error     string                  `json:"error,omitempty"`
+	Remedy    string                  `json:"remedy,omitempty"`
+	Predicted PCRs                    `json:"predicted,omitempty"` // of the last verdict
+	Quoted    PCRs                    `json:"quoted,omitempty"`
+	Baseline  PCRs                    `json:"baseline,omitempty"`
+	Stages    map[string]Milliseconds `json:"stages_ms"`
+	Order     []string                `json:"-"` // of the stages
+	Total     Milliseconds            `json:"total_ms"`
 }
 
 func (Summary) Name() string { return "summary" }
@@ -239,6 +258,7 @@ func (s Summary) Lines() []string {
 			l = append(l, "what to do: "+s.Remedy)
 		}
 	}
+	l = append(l, table(s.Predicted, s.Quoted, s.Baseline)...)
 	var times []string
 	for _, k := range s.Order {
 		times = append(times, fmt.Sprintf("%s %s", k, s.Stages[k]))
@@ -246,16 +266,21 @@ func (s Summary) Lines() []string {
 	return append(l, strings.Join(append(times, fmt.Sprintf("total %s", s.Total)), ", "))
 }
 
+// table shows what was expected of the PCRs beside what the TPM quoted.
+func table(predicted, quoted, baseline PCRs) []string {
+	return append(compare("predicted", predicted["sha256"], quoted["sha256"]),
+		compare("baseline of enrolment", baseline["sha256"], quoted["sha256"])...)
+}
+
 // compare shows values beside what the TPM quoted.
 func compare(label string, want, quoted map[string]string) []string {
 	var l []string
 	for _, i := range sorted(want) {
-		switch got := quoted[i]; {
-		case got == want[i]:
-			l = append(l, fmt.Sprintf("PCR %-2s %s = quoted  %s", i, label, short(got)))
-		default:
-			l = append(l, fmt.Sprintf("PCR %-2s DIFFERS: %s %s, quoted %s", i, label, short(want[i]), short(got)))
+		verb := "DIFFERS:"
+		if quoted[i] == want[i] {
+			verb = "equal:  "
 		}
+		l = append(l, fmt.Sprintf("PCR %-2s %s quoted %s, %s %s", i, verb, short(quoted[i]), label, short(want[i])))
 	}
 	return l
 }

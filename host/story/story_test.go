@@ -56,11 +56,12 @@ func TestJSONIsOneObjectALine(t *testing.T) {
 }
 
 func TestVerdictShowsEqualAndDifferentPCRs(t *testing.T) {
-	v := Verdict{Round: 1, Status: "warning", Reasons: []string{"because"},
+	v := Verdict{Round: 1, Status: "warning", Table: true, Findings: []Finding{{"c", "because", "mend it"}},
 		Predicted: PCRs{"sha256": {"11": "bb", "4": "aa"}}, Quoted: PCRs{"sha256": {"4": "aa", "11": "cc", "0": "dd"}},
 		Baseline: PCRs{"sha256": {"0": "dd"}}}
 	got := strings.Join(v.Lines(), "\n")
-	for _, want := range []string{"WARNING", "- because", "PCR 4  predicted = quoted  aa", "PCR 11 DIFFERS: predicted bb, quoted cc", "PCR 0  baseline of enrolment = quoted"} {
+	for _, want := range []string{"WARNING", "- because", "what to do: mend it", "PCR 4  equal:   quoted aa, predicted aa", "PCR 11 DIFFERS: quoted cc, predicted bb",
+		"PCR 0  equal:   quoted dd, baseline of enrolment dd"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}

@@ -67,18 +67,10 @@ func ManufactureTPM(ctx context.Context, p Programs, dir string) (made bool, err
 	return true, nil
 }
 
-// EKRoots reads the certificates (PEM) of the CA that endorsed the TPM in dir:
+// EKRoots names the certificates (PEM) of the CA that endorsed the TPM in dir:
 // what a verifier has to trust to believe that its EK lives in a TPM.
-func EKRoots(dir string) ([]byte, error) {
-	var all []byte
-	for _, name := range []string{"swtpm-localca-rootca-cert.pem", "issuercert.pem"} {
-		b, err := os.ReadFile(filepath.Join(dir, tpmCADir, name))
-		if err != nil {
-			return nil, fmt.Errorf("certificates of the TPM's CA: %w", err)
-		}
-		all = append(all, b...)
-	}
-	return all, nil
+func EKRoots(dir string) []string {
+	return []string{filepath.Join(dir, tpmCADir, "swtpm-localca-rootca-cert.pem"), filepath.Join(dir, tpmCADir, "issuercert.pem")}
 }
 
 // startTPM runs the emulator over the state in dir. Its control socket is

@@ -81,6 +81,20 @@ func (s *Store) Get(id string) (*Host, error) {
 	return &h, nil
 }
 
+// Remove forgets a host; ErrUnknownHost if there is no record.
+func (s *Store) Remove(id string) error {
+	name, err := s.file(id)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(name); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", id, ErrUnknownHost)
+	} else if err != nil {
+		return fmt.Errorf("host record %s: %w", id, err)
+	}
+	return nil
+}
+
 // List reads all records, in the order of their ids.
 func (s *Store) List() ([]*Host, error) {
 	names, err := filepath.Glob(filepath.Join(s.dir, "host-*.json"))
