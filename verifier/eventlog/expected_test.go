@@ -40,6 +40,26 @@ func readLog(t testing.TB, name string) []byte {
 	return b
 }
 
+// newLog begins a log with a SHA-256 and a SHA-384 bank.
+func newLog(t testing.TB) *Builder {
+	t.Helper()
+	b, err := NewBuilder(SHA256, SHA384)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// parsed reads a log that must be read to its end.
+func parsed(t testing.TB, b []byte) *Log {
+	t.Helper()
+	l, err := Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 func TestExpected(t *testing.T) {
 	all := expectations(t)
 	if len(all) != 46 {

@@ -78,29 +78,56 @@ type SecureBoot struct {
 	Authorities []string        `json:"authorities,omitempty"` // who vouched for the images, in order
 }
 
-// SecureBoot judges PCR 7's events. It means something only once the replay
-// has matched a quote.
+// maxAuthorities bounds what is told of a log that names more.
+const maxAuthorities = 64
+
+// SecureBoot judges the events of PCR 7. It means something only once the
+// replay has matched a quote, and only as far as every digest there is that of
+// the event's data.
 func (l *Log) SecureBoot() SecureBoot {
 	v, ok := l.Variable("SecureBoot")
 	switch {
 	case !ok:
-		return SecureBoot{State: SecureBootNotProven, Reason: "the SecureBoot variable was not measured"}
+		return SecureBoot{State: SecureBootNotProven, Reason: "the SecureBoot variable was not measured before the separator"}
+	case len(v) == 0:
+		return SecureBoot{State: SecureBootOff, Reason: "the SecureBoot variable is empty"}
 	case len(v) != 1 || v[0] != 1:
-		return SecureBoot{State: SecureBootOff, Reason: fmt.Sprintf("the SecureBoot variable is %x", v)}
+		return SecureBoot{State: SecureBootOff, Reason: fmt.Sprintf("the SecureBoot variable is %x", head(v))}
 	}
 	s := SecureBoot{State: SecureBootOn}
+	n, pcr := 0, l.secureBootPCR()
 	for i := range l.Events {
 		e := &l.Events[i]
-		if e.Type != EVEFIVariableAuthority || e.PCR != 7 {
+		if e.Type != EVEFIVariableAuthority || e.PCR != pcr {
 			continue
 		}
-		s.Authorities = append(s.Authorities, authority(e.Data))
+		if n++; n <= maxAuthorities {
+			s.Authorities = append(s.Authorities, authority(e.Data))
+		}
 	}
-	if len(s.Authorities) == 0 {
+	if n == 0 {
 		return SecureBoot{State: SecureBootNotProven, Reason: "Secure Boot is on, but no authority was measured for any image"}
 	}
-	s.Reason = fmt.Sprintf("on, images vouched for by %d authorities", len(s.Authorities))
+	s.Reason = fmt.Sprintf("on, images vouched for by %d authorities", n)
 	return s
+}
+
+// secureBootPCR is the register that holds the state of Secure Boot: PCR 7. The
+// log of a confidential machine numbers measurement registers instead, of which
+// 1 takes the place of PCR 1 and 7 (UEFI 2.10 section 38.4.1); it has neither of
+// the banks that every TPM has.
+func (l *Log) secureBootPCR() uint32 {
+	for _, b := range l.Banks {
+		if b.Algorithm == SHA1 || b.Algorithm == SHA256 {
+			return 7
+		}
+	}
+	for i := range l.Events {
+		if l.Events[i].PCR == 7 {
+			return 7
+		}
+	}
+	return 1
 }
 
 // authority names the certificate or hash that an EV_EFI_VARIABLE_AUTHORITY event shows.

@@ -55,17 +55,29 @@ func (t Type) IsVariable() bool {
 	return false
 }
 
-// Variable returns the content of a configuration variable as it was measured
-// into PCR 7 or 1, of the first event that has it.
+// Variable returns the content of a variable that describes Secure Boot, as the
+// firmware measured it before it started anything: of the first event that has
+// it in the register for that, up to the separator. What stands behind the
+// separator or in another register may have been measured by anybody.
 func (l *Log) Variable(name string) ([]byte, bool) {
+	pcr := l.secureBootPCR()
 	for i := range l.Events {
 		e := &l.Events[i]
-		if e.Type != EVEFIVariableDriverConfig {
+		if e.PCR != pcr || !e.Extends() {
 			continue
 		}
+		if e.isSeparator() {
+			return nil, false
+		}
+		// The type of an event is in no digest, so whoever writes the log chooses
+		// it: the data decides.
 		if v, err := ParseVariable(e.Data); err == nil && v.Name == name {
 			return v.Data, true
 		}
 	}
 	return nil, false
+}
+
+func (e *Event) isSeparator() bool {
+	return e.Type == EVSeparator || len(e.Data) == 4 && (le.Uint32(e.Data) == 0 || le.Uint32(e.Data) == 0xffffffff)
 }
