@@ -40,6 +40,7 @@ type parser struct {
 	b   []byte
 	off int
 	log *Log
+	pad int // where the run of equal bytes begins that b ends with
 	// digests is where events take their digest lists from: one allocation for many.
 	digests []Digest
 }
@@ -49,6 +50,9 @@ func (p *parser) fail(kind error, format string, a ...any) error {
 }
 
 func (p *parser) parse() error {
+	for p.pad = len(p.b); p.pad > 0 && p.b[p.pad-1] == p.b[len(p.b)-1]; {
+		p.pad--
+	}
 	first, n, err := p.legacy()
 	if err != nil {
 		return err
@@ -90,31 +94,20 @@ func (p *parser) add(e Event, n int) {
 	p.off += n
 }
 
+// minPadding is how many equal bytes are taken for padding and not for the start
+// of an event that was cut off.
+const minPadding = 8
+
 // atEnd tells whether nothing but padding is left: firmware fills a log's area
-// with 0xff or zero.
+// with 0xff or zero. It is asked at every event, so it must not look at all that
+// is left.
 func (p *parser) atEnd() bool {
-	rest := p.b[p.off:]
-	if len(rest) == 0 {
+	left := len(p.b) - p.off
+	if left == 0 {
 		return true
 	}
-	fill := rest[0]
-	if fill != 0xff && fill != 0 {
-		return false
-	}
-	// A real event may begin with a zero byte (PCR 0) but not with so many.
-	if len(rest) >= legacyHeader && !allEqual(rest[:legacyHeader], fill) {
-		return false
-	}
-	return len(rest) >= 8 && allEqual(rest, fill)
-}
-
-func allEqual(b []byte, v byte) bool {
-	for _, x := range b {
-		if x != v {
-			return false
-		}
-	}
-	return true
+	fill := p.b[p.off]
+	return left >= minPadding && p.off >= p.pad && (fill == 0xff || fill == 0)
 }
 
 // legacy reads one TCG_PCR_EVENT (PFP 10.2.1) without taking it.
