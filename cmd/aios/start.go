@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -21,6 +22,11 @@ type machineFlags struct {
 	TPM          string `help:"How the host reaches its TPM." enum:"crb,tis" default:"crb"`
 	Disk         string `help:"Boot this disk image instead of the one in the state folder." placeholder:"FILE" type:"path"`
 	NoSecureBoot bool   `help:"Make the host's firmware with Secure Boot off (only for a new host; the verdict will say so)."`
+}
+
+// shape names the hardware, for baselines of its firmware.
+func (f machineFlags) shape() string {
+	return fmt.Sprintf("cpus=%d memory=%s tpm=%s", f.CPUs, f.Memory, f.TPM)
 }
 
 // launch is one bring-up: from keys to a proven host.
@@ -111,6 +117,9 @@ func (l *launch) start(ctx context.Context, flags machineFlags, sb *secureboot.K
 			return err
 		}
 		if _, err = install.EnsureFirmware(l.dir, sb, programs.FirmwareVars, !flags.NoSecureBoot); err != nil {
+			return err
+		}
+		if err := state.WriteFile(l.dir.Shape(), []byte(flags.shape()+"\n"), 0o600); err != nil {
 			return err
 		}
 		cfg.Accelerator, reason = vm.ChooseAccelerator(ctx, programs)

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"aios/captoken/mldsa"
@@ -23,11 +26,12 @@ import (
 
 // verifierCmd holds what the verifier does, one step at a time.
 type verifierCmd struct {
-	Attest attestCmd `cmd:"" help:"Enrol or recognise the host behind a channel and appraise it."`
-	Hosts  hostsCmd  `cmd:"" help:"List the hosts that are enrolled."`
-	Forget forgetCmd `cmd:"" help:"Forget a host: at its next contact it is enrolled anew, with a new baseline."`
-	Result resultCmd `cmd:"" help:"Check a signed attestation result, as a relying party would. Exit status 0 only if it is valid and affirming."`
-	Replay replayCmd `cmd:"" help:"Read a TCG event log, replay it and say what it means. Exit status 3 if it was read in part, 1 if not at all."`
+	Attest   attestCmd   `cmd:"" help:"Enrol or recognise the host behind a channel and appraise it."`
+	Hosts    hostsCmd    `cmd:"" help:"List the hosts that are enrolled."`
+	Baseline baselineCmd `cmd:"" help:"Accept a host's new firmware: its next good evidence becomes the baseline."`
+	Forget   forgetCmd   `cmd:"" help:"Forget a host: at its next contact it is enrolled anew."`
+	Result   resultCmd   `cmd:"" help:"Check a signed attestation result, as a relying party would. Exit status 0 only if it is valid and affirming."`
+	Replay   replayCmd   `cmd:"" help:"Read a TCG event log, replay it and say what it means. Exit status 3 if it was read in part, 1 if not at all."`
 }
 
 // verifierFlags say what evidence is held against.
@@ -59,7 +63,11 @@ func (l *launch) verifier(flags verifierFlags) (*session.Verifier, error) {
 	if err := os.MkdirAll(l.dir.Results(), 0o700); err != nil {
 		return nil, err
 	}
-	return &session.Verifier{Roots: roots, Hosts: hosts, Reference: ref, Policy: l.policy.engine, PolicyID: l.policy.id(),
+	shape, err := os.ReadFile(l.dir.Shape())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return &session.Verifier{Roots: roots, Hosts: hosts, Reference: ref, Shape: strings.TrimSpace(string(shape)), Policy: l.policy.engine, PolicyID: l.policy.id(),
 		Results: l.keys.Result, Build: "aios " + version}, nil
 }
 
@@ -115,16 +123,40 @@ func (hostsCmd) Run(e *env) error {
 		return err
 	}
 	for _, h := range hosts {
-		baseline := "no baseline yet"
-		if h.Baseline != nil {
-			baseline = "baseline taken"
+		fmt.Fprintf(e.stdout, "%s  enrolled %s  EK by %q  AK %.16s...\n", h.ID, h.EnrolledAt.Format(time.RFC3339), h.EKIssuer, h.AKName)
+		for _, shape := range slices.Sorted(maps.Keys(h.Baselines)) {
+			fmt.Fprintf(e.stdout, "    baseline for %s: PCR 0 %.16s...\n", shape, h.Baselines[shape]["0"])
 		}
-		fmt.Fprintf(e.stdout, "%s  enrolled %s  %s  EK by %q  AK %.16s...\n", h.ID, h.EnrolledAt.Format(time.RFC3339), baseline, h.EKIssuer, h.AKName)
 	}
 	if len(hosts) == 0 {
 		fmt.Fprintln(e.stdout, "no host is enrolled")
 	}
 	return nil
+}
+
+type baselineCmd struct {
+	Host string `arg:"" help:"Host id, as \"aios verifier hosts\" prints it."`
+}
+
+func (c baselineCmd) Run(e *env) error {
+	d, err := e.dir()
+	if err != nil {
+		return err
+	}
+	store, err := enrol.OpenStore(d.Hosts())
+	if err != nil {
+		return err
+	}
+	h, err := store.Get(c.Host)
+	if err != nil {
+		return err
+	}
+	h.Baselines = nil
+	if err := store.Put(h); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s: the next good evidence becomes the baseline of its firmware\n", c.Host)
+	return err
 }
 
 type forgetCmd struct {

@@ -12,6 +12,9 @@ func (d *Dir) TPM() string { return filepath.Join(d.Host(), "tpm") }
 // FirmwareVars is its UEFI variable store, with our Secure Boot keys in it.
 func (d *Dir) FirmwareVars() string { return filepath.Join(d.Host(), "vars.fd") }
 
+// Shape says with what hardware it was last started.
+func (d *Dir) Shape() string { return filepath.Join(d.Host(), "shape") }
+
 // Console is the console output of its last boot.
 func (d *Dir) Console() string { return filepath.Join(d.Host(), "console.log") }
 

@@ -103,8 +103,8 @@ difference(index, pcr) := {
 }
 
 difference_remedy := {
-	"0": "the firmware changed since enrolment; if that was you, record a new baseline, otherwise take the host out",
-	"2": "an option ROM or driver changed since enrolment; if that was you, record a new baseline, otherwise take the host out",
+	"0": "the firmware changed since enrolment; if that was you, accept it with `aios verifier baseline HOST`; otherwise take the host out",
+	"2": "an option ROM or driver changed since enrolment; if that was you, accept it with `aios verifier baseline HOST`; otherwise take the host out",
 	"4": "another boot program ran than the image holds; write the image to the disk again and boot it directly",
 	"7": "the Secure Boot keys or state differ from those in the reference; enrol the keys again, or make the reference for this machine",
 	"8": "the slot, configuration or command line is not the reference's; compare boot.conf with the image's",

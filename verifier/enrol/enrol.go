@@ -33,15 +33,21 @@ var (
 
 // Host is the record of an enrolled host.
 type Host struct {
-	ID         string            `json:"id"`        // "host-" and 16 hex digits of the EK's hash; for the operator, not for relying parties
-	EKHash     string            `json:"ek_sha256"` // of the EK's SubjectPublicKeyInfo or TPMT_PUBLIC, hex
-	EKIssuer   string            `json:"ek_issuer"` // who vouched for it
-	EKQuirks   []string          `json:"ek_quirks,omitempty"`
-	AKPublic   []byte            `json:"ak_public"`          // TPMT_PUBLIC
-	AKName     string            `json:"ak_name"`            // TPM name, hex
-	EnrolledAt time.Time         `json:"enrolled_at"`        // verifier's clock
-	Baseline   map[string]string `json:"baseline,omitempty"` // PCR index -> hex of the sha256 bank, taken at the first good evidence
-	Floor      uint64            `json:"floor"`              // the verifier's own copy of the rollback floor
+	ID         string    `json:"id"`        // "host-" and 16 hex digits of the EK's hash; for the operator, not for relying parties
+	EKHash     string    `json:"ek_sha256"` // of the EK's SubjectPublicKeyInfo or TPMT_PUBLIC, hex
+	EKIssuer   string    `json:"ek_issuer"` // who vouched for it
+	EKQuirks   []string  `json:"ek_quirks,omitempty"`
+	AKPublic   []byte    `json:"ak_public"`   // TPMT_PUBLIC
+	AKName     string    `json:"ak_name"`     // TPM name, hex
+	EnrolledAt time.Time `json:"enrolled_at"` // verifier's clock
+	Floor      uint64    `json:"floor"`       // the verifier's own copy of the rollback floor
+
+	// Baselines has, for each shape that the machine was seen in, the values of
+	// the firmware's PCRs (index -> hex of the sha256 bank) in the first good
+	// evidence. OVMF's PCR 0 depends on RAM size and processor count.
+	Baselines map[string]map[string]string `json:"baselines,omitempty"`
+	// Baseline is the one that evidence is held against.
+	Baseline map[string]string `json:"-"`
 }
 
 // Pending is an enrolment whose credential is on its way.

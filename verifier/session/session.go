@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"aios/boot/predict"
@@ -48,6 +49,7 @@ type Verifier struct {
 	Roots     ek.Roots           // CAs whose TPMs are believed to be TPMs
 	Hosts     *enrol.Store       // records of enrolled hosts
 	Reference *predict.Reference // of the image; its signature has been verified
+	Shape     string             // what the operator says of the machine's hardware: each shape has a baseline of its own
 	Policy    *policy.Engine
 	PolicyID  string // names the policy in results: "sha256:" and its digest
 	Results   *mldsa.PrivateKey
@@ -102,6 +104,7 @@ func (v *Verifier) Open(ctx context.Context, a Attester) (*Session, error) {
 	case !s.Host.SameAK(id.AKPublic):
 		return nil, fmt.Errorf("%s: %w (AK %.16s...)", s.Host.ID, ErrOtherAK, s.Host.AKName)
 	}
+	s.Host.Baseline = s.Host.Baselines[v.Shape]
 	return s, nil
 }
 
@@ -175,6 +178,11 @@ func (s *Session) appraise(ctx context.Context, in appraisal.Input) (*appraisal.
 	}
 	with := *s.Host
 	with.Baseline = baseline
+	with.Baselines = maps.Clone(s.Host.Baselines)
+	if with.Baselines == nil {
+		with.Baselines = map[string]map[string]string{}
+	}
+	with.Baselines[s.v.Shape] = baseline
 	in.Host = &with
 	verdict, err := appraisal.Appraise(ctx, in)
 	if err != nil || !verdict.Affirming() {
