@@ -47,6 +47,9 @@ func ParseKey(public []byte) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: not a TPMT_PUBLIC: %v", ErrKey, err)
 	}
+	if !bytes.Equal(tpm2.Marshal(pub), public) {
+		return nil, fmt.Errorf("%w: bytes after the TPMT_PUBLIC", ErrKey)
+	}
 	a := pub.ObjectAttributes
 	if !a.Restricted || !a.SignEncrypt || a.Decrypt || !a.FixedTPM || !a.FixedParent || !a.SensitiveDataOrigin {
 		return nil, fmt.Errorf("%w: must be a restricted signing key that the TPM made and cannot export, attributes are %+v", ErrKey, a)
@@ -54,6 +57,11 @@ func ParseKey(public []byte) (*Key, error) {
 	ak, err := attest.ParseAKPublic(public)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrKey, err)
+	}
+	if k, ok := ak.Public.(*ecdsa.PublicKey); ok {
+		if _, err := k.ECDH(); err != nil { // the one check of the point that crypto/ecdsa offers
+			return nil, fmt.Errorf("%w: %v", ErrKey, err)
+		}
 	}
 	return &Key{ak.Public, ak.Hash}, nil
 }
@@ -130,15 +138,27 @@ func signature(k *Key, q *Quote) error {
 	if err != nil {
 		return fmt.Errorf("%w: not a TPMT_SIGNATURE: %v", ErrSignature, err)
 	}
+	if !bytes.Equal(tpm2.Marshal(sig), q.Signature) {
+		return fmt.Errorf("%w: bytes after the TPMT_SIGNATURE", ErrSignature)
+	}
 	h := k.Hash.New()
 	h.Write(q.Attest)
 	sum := h.Sum(nil)
 	wrong := fmt.Errorf("%w does not verify: it is not from the enrolled attestation key, or the quote was altered", ErrSignature)
+	scheme := func(alg tpm2.TPMIAlgHash) error {
+		if banks[alg] != k.Hash {
+			return fmt.Errorf("%w: the key signs with %v, the signature says %#x", ErrSignature, k.Hash, alg)
+		}
+		return nil
+	}
 	switch pub := k.Public.(type) {
 	case *ecdsa.PublicKey:
 		s, err := sig.Signature.ECDSA()
 		if err != nil {
 			return fmt.Errorf("%w: the key is ECDSA: %v", ErrSignature, err)
+		}
+		if err := scheme(s.Hash); err != nil {
+			return err
 		}
 		if len(s.SignatureR.Buffer) > 66 || len(s.SignatureS.Buffer) > 66 || !ecdsa.VerifyASN1(pub, sum, asn1(s.SignatureR.Buffer, s.SignatureS.Buffer)) {
 			return wrong
@@ -147,6 +167,9 @@ func signature(k *Key, q *Quote) error {
 		s, err := sig.Signature.RSASSA()
 		if err != nil {
 			return fmt.Errorf("%w: the key is RSASSA: %v", ErrSignature, err)
+		}
+		if err := scheme(s.Hash); err != nil {
+			return err
 		}
 		if rsa.VerifyPKCS1v15(pub, k.Hash, sum, s.Sig.Buffer) != nil {
 			return wrong
