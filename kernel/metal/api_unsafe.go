@@ -145,3 +145,20 @@ func (x Exit) String() string {
 // XCR0 is the vector state that the kernel keeps for programs (Intel SDM 1,
 // 13.3), 0 where the CPU has no XSAVE.
 func XCR0() uint64 { return uint64(xcr0) }
+
+// Control is what one CPU's control registers hold.
+type Control struct {
+	APIC           uint32 // of the CPU
+	CR0, CR4, EFER uint64
+}
+
+// ReadControl reads those of the CPU that it happens to run on.
+func ReadControl() Control {
+	// No preemption can come between: the fields are read in one system call.
+	var c Control
+	call("read the control registers", sysControl, uintptr(unsafe.Pointer(&c)), 0, 0, 0)
+	return c
+}
+
+// CPUID is the instruction.
+func CPUID(leaf, sub uint32) (a, b, c, d uint32) { return cpuid(leaf, sub) }

@@ -28,7 +28,10 @@ func putHex(v uint64) {
 }
 
 func dump(t *thread) {
-	puts("vec ")
+	if t == nil {
+		return // not even the first thread is there
+	}
+	puts("aios kernel: registers vec ")
 	putHex(t.vec)
 	puts("err ")
 	putHex(t.err)
@@ -45,14 +48,38 @@ func dump(t *thread) {
 
 // die reports a state from which there is no way on, and stops the machine.
 func die(why string, t *thread) {
-	puts("\naios kernel: DEAD reason=\"")
-	puts(why)
-	puts("\" ")
+	stopOthers()
+	puts("\n")
+	failed(why)
 	dump(t)
 	poweroff(101)
 }
 
+// failed is the kernel's last word to people and to whoever reads the console.
+func failed(why string) {
+	puts("aios kernel: FAILED reason=\"")
+	puts(why)
+	puts("\" remedy=\"every CPU is stopped; report the lines around this one, and reset the machine\"\n")
+}
+
 func nestedTrap(t *thread) { die("trap inside the trap handler", t) }
+
+// stopOthers halts all other CPUs where they are, by NMI: with a kernel that
+// failed no program runs on. Whoever calls it second halts too, or, if it is
+// the first one again, has failed at failing.
+func stopOthers() {
+	if ncpus == 1 {
+		return
+	}
+	me := uint64(*lapic(lapicID)>>24) + 1
+	for !cas64(&stopping, 0, me) {
+		if stopping == me {
+			poweroff(102)
+		}
+		halt()
+	}
+	*lapic(lapicICRLow) = 0xc4400 // NMI to all but this one
+}
 
 // poweroff ends QEMU through isa-debug-exit where that device exists, tries
 // the ACPI PM1 port of q35, and halts.

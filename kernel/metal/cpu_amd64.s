@@ -78,6 +78,27 @@ TEXT ·wrmsr(SB),NOSPLIT,$0-16
 	WRMSR
 	RET
 
+// cpuid(leaf, sub uint32) (a, b, c, d uint32)
+TEXT ·cpuid(SB),NOSPLIT,$0-24
+	MOVL	leaf+0(FP), AX
+	MOVL	sub+4(FP), CX
+	CPUID
+	MOVL	AX, a+8(FP)
+	MOVL	BX, b+12(FP)
+	MOVL	CX, c+16(FP)
+	MOVL	DX, d+20(FP)
+	RET
+
+TEXT ·readCR0(SB),NOSPLIT,$0-8
+	MOVQ	CR0, AX
+	MOVQ	AX, ret+0(FP)
+	RET
+
+TEXT ·readCR4(SB),NOSPLIT,$0-8
+	MOVQ	CR4, AX
+	MOVQ	AX, ret+0(FP)
+	RET
+
 TEXT ·readCR2(SB),NOSPLIT,$0-8
 	MOVQ	CR2, AX
 	MOVQ	AX, ret+0(FP)
@@ -118,7 +139,7 @@ off:
 	CLI
 	RET
 
-// loadTables(gdtr, idtr uintptr): also the task register (selector 0x30).
+// loadTables(gdtr, idtr uintptr): also the task register (selector 0x30), and no LDT.
 TEXT ·loadTables(SB),NOSPLIT,$0-16
 	MOVQ	gdtr+0(FP), AX
 	LGDT	(AX)
@@ -126,10 +147,22 @@ TEXT ·loadTables(SB),NOSPLIT,$0-16
 	LIDT	(AX)
 	MOVW	$0x30, AX
 	BYTE $0x0f; BYTE $0x00; BYTE $0xd8	// ltr ax
+	XORL	AX, AX
+	BYTE $0x0f; BYTE $0x00; BYTE $0xd0	// lldt ax
 	MOVL	$KERNEL_SS, AX
 	BYTE $0x8e; BYTE $0xd0	// mov ss,eax
 	BYTE $0x8e; BYTE $0xd8	// mov ds,eax
 	BYTE $0x8e; BYTE $0xc0	// mov es,eax
+	RET
+
+// cas64(p uintptr, old, new uint64) bool
+TEXT ·cas64(SB),NOSPLIT,$0-25
+	MOVQ	p+0(FP), BX
+	MOVQ	old+8(FP), AX
+	MOVQ	new+16(FP), CX
+	LOCK
+	CMPXCHGQ	CX, (BX)
+	SETEQ	ret+24(FP)
 	RET
 
 // cas32(p uintptr, old, new uint32) bool

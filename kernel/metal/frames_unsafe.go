@@ -19,6 +19,7 @@ var (
 	freeList    uintptr // physical address of the first free frame
 	framesTotal uint64
 	framesUsed  uint64
+	kept        uint64  // frames that programs cannot have
 	lowTable    uintptr // a spare frame below 4 GiB for the first PML4
 )
 
@@ -50,6 +51,14 @@ func frame() uintptr {
 	zeroFrame(p)
 	return p
 }
+
+// keepReserve sets aside what only the kernel can have: a sixteenth, at most
+// 64 MiB. Without it a program with a large quota could take the frame that the
+// kernel's next page fault needs, and with it the machine.
+func keepReserve() { kept = min(framesTotal/16, 64<<20/pageSize) }
+
+// plenty tells whether programs may have another frame.
+func plenty() bool { return framesTotal-framesUsed > kept }
 
 // mustFrame is for the kernel's own tables, without which there is no way on.
 func mustFrame() uintptr {

@@ -6,7 +6,7 @@ package metal
 // and a table that is scanned for time-outs and futex waiters.
 
 var (
-	threads   [maxThreads]uintptr // *thread, in frames of the physmap, made on demand
+	threads   [MaxThreads]uintptr // *thread, in frames of the physmap, made on demand
 	nthreads  = 1                 // slots in use so far; 0 is never one
 	readyHead uintptr
 	readyTail uintptr
@@ -15,7 +15,7 @@ var (
 
 // newThread returns a zeroed thread that is in the table, or nil.
 func newThread() *thread {
-	for i := 1; i < maxThreads; i++ {
+	for i := 1; i < MaxThreads; i++ {
 		if threads[i] == 0 {
 			f := frame()
 			if f == 0 {

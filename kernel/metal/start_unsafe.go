@@ -46,6 +46,10 @@ func start0(info uintptr) {
 	if !efiMode {
 		wallBase = int64(bootInfo.UnixNanos) + int64(tscNanos(tscBoot-bootInfo.TSCAtUnix))
 		maskPICs()
+		const apicBase, x2APIC, enabled = 0x1b, 1 << 10, 1 << 11
+		if b := rdmsr(apicBase); b&(x2APIC|enabled) != enabled || b>>12<<12 != lapicBase {
+			die("the local APIC is not at 0xfee00000 in xAPIC mode; switch x2APIC off in the firmware setup", nil)
+		}
 		mapSmall(rootTable, lapicBase, lapicBase, pteWrite|pteNX|pteNoCache)
 		cpus[0].apic = uint64(*lapic(lapicID) >> 24)
 		lapicInit()
@@ -162,6 +166,10 @@ func setupCPU(c *percpu) {
 	wrmsr(star, kernelCS<<32|0x1b<<48)
 	wrmsr(lstar, uint64(sysPC))
 	wrmsr(sfmask, 0x47700) // TF IF DF IOPL NT AC off on entry
+	if !efiMode {
+		const sysenterCS = 0x174
+		wrmsr(sysenterCS, 0) // SYSENTER faults
+	}
 }
 
 // protectImage rewrites the mapping of [start, end) so that text is read-only

@@ -7,8 +7,11 @@ import "unsafe"
 // MaxCPUs bounds the CPUs that are started; further ones stay parked by the firmware.
 const MaxCPUs = 32
 
+// MaxThreads bounds the threads of the runtime. It does not survive being
+// refused one, so whoever lets programs have threads counts them.
+const MaxThreads = 1024
+
 const (
-	maxThreads   = 1024
 	trapStack    = 32768
 	fakeGSize    = 1024
 	initialStack = 262144
@@ -38,6 +41,7 @@ var (
 	efiMode     bool                        // inside the firmware
 	ncpus       int                     = 1 // online
 	kernelFlags uint64                  = 0x202
+	stopping    uint64                  // 1 + APIC id of the CPU that stops the machine
 
 	startFn   func(uintptr)                                            = start0
 	apStartFn func(uintptr)                                            = apStart
@@ -72,15 +76,19 @@ func rdtsc() uint64
 func rdrand() (v uint64, ok bool)
 func rdmsr(msr uint32) uint64
 func wrmsr(msr uint32, v uint64)
+func cpuid(leaf, sub uint32) (a, b, c, d uint32)
+func readCR0() uint64
 func readCR2() uint64
 func readCR3() uint64
 func writeCR3(v uint64)
+func readCR4() uint64
 func invlpg(v uintptr)
 func pause()
 func halt()
 func interrupts(on bool)
 func loadTables(gdtr, idtr uintptr)
 func cas32(p *uint32, old, new uint32) bool
+func cas64(p *uint64, old, new uint64) bool
 
 // EnterKernel leaves this image for the kernel: loads cr3 and jumps to entry
 // with info, the physical address of handoff.Info, in RDI.

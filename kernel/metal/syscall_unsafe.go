@@ -33,7 +33,7 @@ const (
 	sysMapDevice
 	sysEFICall
 	sysFreePhys
-	sysRandom
+	sysControl
 )
 
 var (
@@ -162,9 +162,10 @@ func serve(t *thread) {
 		*p64(a1) = uint64(v / 1e9)
 		*p64(a1 + 8) = uint64(v % 1e9)
 	case 231, 62: // exit_group, kill(self)
-		puts("aios kernel: runtime exit code=")
-		putHex(t.di)
-		puts("\n")
+		if uint8(t.di) != 0 {
+			stopOthers()
+			failed("the kernel panicked; the trace is above")
+		}
 		poweroff(uint8(t.di))
 	case 232, 281: // epoll_wait, epoll_pwait
 		t.epBuf = a1

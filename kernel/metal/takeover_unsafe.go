@@ -105,6 +105,7 @@ func takeOver(info, end uintptr) {
 			addRegion(start, start+size)
 		}
 	})
+	keepReserve()
 }
 
 func widest(r *region, start, end uintptr) {

@@ -14,7 +14,11 @@ var (
 // now is nanoseconds since this image was entered.
 func now() int64 { return tscNanos(rdtsc() - tscBoot) }
 
+// tscNanos of a difference below zero is 0: counters of CPUs may be a little apart.
 func tscNanos(d uint64) int64 {
+	if int64(d) < 0 {
+		return 0
+	}
 	hi, lo := bits.Mul64(d, 1_000_000_000)
 	q, _ := bits.Div64(hi, lo, tscHz)
 	return int64(q)
@@ -39,6 +43,7 @@ const (
 	lapicID      = 0x020
 	lapicEOI     = 0x0b0
 	lapicSVR     = 0x0f0
+	lapicISR     = 0x100
 	lapicICRLow  = 0x300
 	lapicICRHigh = 0x310
 	lapicTimer   = 0x320

@@ -16,10 +16,12 @@
 
 // LSTAR. Interrupts are off (SFMASK). The same entry serves the runtime in
 // ring 0 and programs in ring 3; the return address tells which: ring 3 can
-// never execute in the kernel's window, whose pages are supervisor pages.
+// never execute in the kernel's window, whose pages are supervisor pages. The
+// window's first byte can follow a program's last instruction, and no
+// instruction of the kernel: it is ring 3's.
 TEXT ·syscallEntry(SB),NOSPLIT|NOFRAME,$0
 	CMPQ	CX, ·windowStart(SB)
-	JB	user
+	JLS	user
 	CMPQ	CX, ·windowEnd(SB)
 	JAE	user
 	MOVQ	SP, C_SCRATCH(GS)
@@ -129,14 +131,22 @@ nest:
 	JMP	nested<>(SB)
 
 // A trap in trap context is a bug of ours; say what can be said, on a stack of its own.
+// GS may be the program's here, and FS too, from which ABI0 wrappers would reload g.
 TEXT nested<>(SB),NOSPLIT|NOFRAME,$0
-	MOVQ	SP, AX
+	MOVQ	SP, BX
 	LEAQ	·nestedStack(SB), SP
 	ADDQ	$(16384-64), SP
 	ANDQ	$~63, SP
+	PUSHQ	$2	// AC, DF and NT off
+	POPFQ
+	LEAQ	·cpus+C_TLS(SB), AX
+	MOVQ	AX, DX
+	SHRQ	$32, DX
+	MOVL	$0xc0000100, CX	// IA32_FS_BASE
+	WRMSR
+	MOVQ	BX, AX
 	LEAQ	·fakeG(SB), R14
 	XORPS	X15, X15
-	CLD
 	MOVQ	·nestedFn(SB), DX
 	MOVQ	(DX), CX
 	CALL	CX
@@ -144,9 +154,19 @@ TEXT nested<>(SB),NOSPLIT|NOFRAME,$0
 	JMP	-1(PC)
 
 // NMI, double fault and machine check arrive on IST2: nothing is known of GS or the stack.
+// A CPU that stops the machine sends the others an NMI: they end here.
 TEXT ·fatalEntry(SB),NOSPLIT|NOFRAME,$0
+	CMPQ	·stopping(SB), $0
+	JNE	stop
 	PUSH_REGS
 	JMP	nested<>(SB)
+stop:
+	HLT
+	JMP	-1(PC)
+
+// MXCSR of the kernel (Intel SDM 1, 10.2.3): all exceptions masked, round to nearest.
+DATA kernelMXCSR<>(SB)/4, $0x1f80
+GLOBL kernelMXCSR<>(SB), RODATA|NOPTR, $4
 
 TEXT savefx<>(SB),NOSPLIT|NOFRAME,$0
 	MOVQ	T_FXP(SP), BX
@@ -160,9 +180,11 @@ have:
 	JEQ	fx
 	XORL	DX, DX
 	XSAVE64_RBX
+	LDMXCSR	kernelMXCSR<>(SB)	// the kernel computes by its own rules, not by a program's
 	JMP	enter<>(SB)
 fx:
 	FXSAVE64 (BX)
+	LDMXCSR	kernelMXCSR<>(SB)
 	JMP	enter<>(SB)
 
 // SP is the thread's frame. Runs trap(thread) on the CPU's trap stack.
@@ -170,6 +192,8 @@ TEXT enter<>(SB),NOSPLIT|NOFRAME,$0
 	MOVQ	$1, C_INKERNEL(GS)
 	MOVQ	SP, BX
 	MOVQ	C_KSTACK(GS), SP
+	PUSHQ	$2	// exceptions and interrupts leave AC, which lifts SMAP, and DF as the program had them
+	POPFQ
 	LEAQ	·fakeG(SB), R14
 	MOVQ	C_SELF(GS), AX
 	LEAQ	C_TLS(AX), AX
@@ -179,7 +203,6 @@ TEXT enter<>(SB),NOSPLIT|NOFRAME,$0
 	WRMSR
 	MOVQ	BX, AX
 	XORPS	X15, X15
-	CLD
 	MOVQ	·trapFn(SB), DX
 	MOVQ	(DX), CX
 	CALL	CX
@@ -342,8 +365,8 @@ kernel:
 	ANDL	$~0xc, AX	// EM, TS
 	MOVQ	AX, CR0
 	MOVQ	CR4, AX
-	ORL	$0x620, AX	// PAE, OSFXSR, OSXMMEXCPT
-	ANDL	$~0x80, AX	// no global pages: a CR3 write flushes all
+	ANDL	$0x1000, AX	// whatever firmware had on (FSGSBASE, PCE, PGE) is off; LA57 cannot be changed here
+	ORL	$0x660, AX	// PAE, MCE, OSFXSR, OSXMMEXCPT; no global pages: a CR3 write flushes all
 	MOVQ	AX, CR4
 	JMP	·start(SB)
 

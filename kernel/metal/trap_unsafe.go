@@ -29,6 +29,10 @@ func trap(t *thread) {
 		if thisCPU().cur == thisCPU().idle {
 			pick()
 		}
+	case v >= vecTimer && v < vecSyscall: // of a device that firmware set up, or spurious
+		if *lapic(lapicISR + uintptr(v>>5)<<4)>>(v&31)&1 != 0 {
+			eoi()
+		}
 	case t.user != 0:
 		userTrap(t)
 	case v == vecSyscall:
@@ -94,5 +98,5 @@ var irqCount [256]uint32
 
 func irq(v uint64) {
 	irqCount[v&255]++
-	futexWake(addr(&irqCount[v&255]), maxThreads)
+	futexWake(addr(&irqCount[v&255]), MaxThreads)
 }

@@ -88,11 +88,13 @@ func userTrap(t *thread) {
 
 // exitUser gives the thread its kernel registers back, as if RunUser's call returned.
 func exitUser(t *thread, reason uint64) {
-	cr2 := readCR2()
 	c := (*userContext)(ptr(t.user))
 	kf := (*[22]uint64)(ptr(addr(t)))
 	c.frame = *kf
-	c.cr2, c.reason = cr2, reason
+	if reason == exitFault && t.vec == vecPageFault {
+		c.cr2 = readCR2() // else it holds an address of somebody else's
+	}
+	c.reason = reason
 	c.fs = t.fs
 	*kf = t.ksave
 	t.fs = t.ksfs
@@ -125,6 +127,9 @@ func kick(p uintptr) {
 // newSpace returns a PML4 whose low half is empty but for the kernel's window
 // and the local APIC, supervisor only.
 func newSpace() int64 {
+	if !plenty() {
+		return -enomem
+	}
 	root, pdpt := frame(), frame()
 	if root == 0 || pdpt == 0 {
 		if root != 0 {
@@ -154,7 +159,7 @@ func mapUser(root uint64, va uintptr, prot uint64) int64 {
 	if !userRange(va) || prot&6 == 6 {
 		return -einval
 	}
-	e := entry(root, va, true, pteUser)
+	e := entry(root, va, plenty(), pteUser)
 	if e == 0 {
 		return -enomem
 	}
@@ -162,7 +167,10 @@ func mapUser(root uint64, va uintptr, prot uint64) int64 {
 		if *p64(e)&pteKept != 0 {
 			*p64(e) = *p64(e)&pteAddr | protFlags(prot) | ptePresent | pteUser
 		} else {
-			f := frame()
+			f := uintptr(0)
+			if plenty() {
+				f = frame()
+			}
 			if f == 0 {
 				return -enomem
 			}
@@ -308,12 +316,19 @@ func own(t *thread) {
 		kick(uintptr(t.di))
 		r = 0
 	case sysFrame:
-		r = int64(frame())
+		if r = 0; plenty() {
+			r = int64(frame())
+		}
 	case sysFreeFrame:
 		freeFrame(uintptr(t.di))
 		r = 0
 	case sysMapDevice:
 		r = mapDevice(uintptr(t.di), uintptr(t.si))
+	case sysControl:
+		if r = -efault; touch(uintptr(t.di), 32) {
+			*(*Control)(ptr(uintptr(t.di))) = Control{uint32(thisCPU().apic), readCR0(), readCR4(), rdmsr(0xc0000080)}
+			r = 0
+		}
 	case sysFreePhys:
 		addRegion(uintptr(t.di), uintptr(t.di+t.si))
 		r = 0

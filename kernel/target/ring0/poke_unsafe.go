@@ -2,7 +2,11 @@
 
 package ring0
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"aios/kernel/metal"
+)
 
 // Safety: the address is meant to fault; SetPanicOnFault turns that into a panic.
 func poke(a uintptr) { *(*byte)(unsafe.Pointer(a)) = 0xcc }
@@ -11,6 +15,12 @@ func pcOf(f func() []Case) uintptr { return **(**uintptr)(unsafe.Pointer(&f)) }
 
 func constantAddr() uintptr { return uintptr(unsafe.Pointer(unsafe.StringData(constant))) }
 
+// physOf is the physical address behind a view that metal.Bytes gave.
+// Safety: addresses are only compared.
+func physOf(view []byte) uintptr {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(view))) - uintptr(unsafe.Pointer(unsafe.SliceData(metal.Bytes(0, 1))))
+}
+
 // Safety: builds a func value that points into the heap; calling it must fault.
 func heapNotExecutable() error {
 	code := make([]byte, 4096)
@@ -18,4 +28,15 @@ func heapNotExecutable() error {
 	p := unsafe.Pointer(&code[0])
 	pp := &p
 	return faults(func() { (*(*func())(unsafe.Pointer(&pp)))() })
+}
+
+// Safety: as poke.
+//
+//go:noinline
+func peek(a uintptr) byte { return *(*byte)(unsafe.Pointer(a)) }
+
+// Safety: a func value is a pointer to a code pointer; calling it must fault.
+func jump(a uintptr) {
+	p := unsafe.Pointer(&a)
+	(*(*func())(unsafe.Pointer(&p)))()
 }

@@ -159,6 +159,7 @@ func memoryCases() []Case {
 		{"memory: the heap is not executable", heapNotExecutable},
 		{"memory: page zero is not mapped", func() error { return faults(func() { poke(16) }) }},
 		{"memory: the physmap does not alias the kernel's text", noTextAlias},
+		{"memory: programs can have every frame of the machine but the kernel's reserve", exhaustion},
 		{"memory: collection keeps live data and gives frames back", collection},
 	}
 }

@@ -22,6 +22,7 @@ func Cases() []Case {
 	c = append(c, memoryCases()...)
 	c = append(c, faultCases()...)
 	c = append(c, userCases()...)
+	c = append(c, entryCases()...)
 	return append(c, Case{"soak: threads, GC, signals, ring 3 together", soak})
 }
 
