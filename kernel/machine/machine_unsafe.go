@@ -3,6 +3,8 @@
 package machine
 
 import (
+	"fmt"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -37,6 +39,13 @@ func (Machine) XCR0() uint64       { return metal.XCR0() }
 
 type space struct{ s *metal.Space }
 
+// Each thread of a program holds one of the kernel's own while it runs. The
+// bound on all programs together leaves the kernel enough of them, since its
+// runtime gives up when it is refused one.
+const maxThreads = metal.MaxThreads - 256
+
+var threads atomic.Int64
+
 func (s *space) Map(va uintptr, p process.Prot) ([]byte, error) { return s.s.Map(va, metal.Prot(p)) }
 func (s *space) Unmap(va, n uintptr) int                        { return s.s.Unmap(va, n) }
 func (s *space) Protect(va, n uintptr, p process.Prot) {
@@ -48,8 +57,13 @@ func (s *space) Protect(va, n uintptr, p process.Prot) {
 func (s *space) Destroy() int { return s.s.Destroy() }
 
 func (s *space) NewThread(table *cap.Table) (*abi.UserContext, []byte, error) {
+	if threads.Add(1) > maxThreads {
+		threads.Add(-1)
+		return nil, nil, fmt.Errorf("all %d threads of the host's programs are taken", maxThreads)
+	}
 	fx, view, err := metal.NewVectorState()
 	if err != nil {
+		threads.Add(-1)
 		return nil, nil, err
 	}
 	// Safety: the process keeps table alive for as long as its threads run, and
@@ -57,7 +71,10 @@ func (s *space) NewThread(table *cap.Table) (*abi.UserContext, []byte, error) {
 	return &abi.UserContext{CR3: s.s.Root(), FX: fx, Fast: uint64(uintptr(unsafe.Pointer(table)))}, view[:abi.VectorSize], nil
 }
 
-func (s *space) FreeThread(ctx *abi.UserContext) { metal.FreeVectorState(ctx.FX) }
+func (s *space) FreeThread(ctx *abi.UserContext) {
+	metal.FreeVectorState(ctx.FX)
+	threads.Add(-1)
+}
 
 func (s *space) Run(ctx *abi.UserContext) abi.Exit { return abi.Exit(metal.RunUser(ctx)) }
 func (s *space) Kick(ctx *abi.UserContext)         { metal.Kick(ctx) }

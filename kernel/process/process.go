@@ -18,9 +18,10 @@ const (
 	quantum = 10 * time.Millisecond
 	// DefaultThreads bounds a process's threads where its Config does not.
 	DefaultThreads = 64
-	// threadFrames is what a thread costs: vector state, a kernel thread's
-	// frame, and the goroutine that serves it.
-	threadFrames = 4
+	// threadFrames is what a thread costs: a frame each for the vector state
+	// and the kernel thread's registers, that thread's two stacks (16 and 32
+	// KiB), and the stack of the goroutine that serves it.
+	threadFrames = 16
 )
 
 // Config says what to run and with what.

@@ -39,7 +39,11 @@ func main() {
 	if err := run(info); err != nil {
 		line("FAILED reason=%q remedy=%q", err, "the host proves nothing and runs nothing; fix the cause and boot again")
 	}
-	select {} // a host without services stays up, with nothing to reach
+	// A host without services stays up, with nothing to reach. It sleeps, since
+	// the runtime takes a program in which everybody waits for ever for dead.
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // host is what services can be granted.
