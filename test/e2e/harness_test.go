@@ -66,6 +66,7 @@ type event struct {
 	At        int64                        `json:"at_ms"`
 	OK        bool                         `json:"ok"`
 	Status    string                       `json:"status"`
+	Round     int                          `json:"round"`
 	Reasons   []string                     `json:"reasons"`
 	Error     string                       `json:"error"`
 	Remedy    string                       `json:"remedy"`
