@@ -165,7 +165,7 @@ func TestOtherImage(t *testing.T) {
 	o := s.up("--disk", other)
 	refused(t, o, "contraindicated")
 	reasons := strings.Join(o.last(t, "verdict").Reasons, "\n")
-	for _, want := range []string{"PCR 8", "aios.cmdline other", "PCR 9", "version=1"} {
+	for _, want := range []string{"PCR 8", "aios.config", "PCR 9", "version=1"} {
 		if !strings.Contains(reasons, want) {
 			t.Errorf("the reasons must name %q:\n%s", want, reasons)
 		}
