@@ -47,7 +47,7 @@ build: aios ## build bin/aios and what hosts boot (bin/target)
 # KEYS: PEM file of the trusted manifest keys; OUT: folder.
 .PHONY: target
 target:
-	@PATH=$$(dirname "$$($(GO) env GOROOT)/bin/go"):$$PATH; export PATH GOTOOLCHAIN=local; \
+	@PATH=$$($(GO) env GOROOT)/bin:$$PATH; export PATH GOTOOLCHAIN=local; \
 	.build/mkmetal -kind efi -pkg ./boot/cmd/bootx64 -trusted-keys "$(KEYS)" -o $(OUT)/bootx64.efi; \
 	.build/mkmetal -kind kernel -pkg ./kernel/cmd/kernel -o $(OUT)/kernel.elf; \
 	.build/mkmetal -kind service -pkg ./services/attestd -o $(OUT)/attestd.elf
