@@ -50,7 +50,8 @@ var (
 	oidRSA   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
 	oidOAEP  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 7}
 	oidSAN   = asn1.ObjectIdentifier{2, 5, 29, 17}
-	nvHeader = []byte{0x10, 0x01, 0x00} // TCG PC Specific Implementation 1.21, 7.4.2: TCG_PCCLIENT_STORED_CERT
+	oidEK    = asn1.ObjectIdentifier{2, 23, 133, 8, 1} // tcg-kp-EKCertificate
+	nvHeader = []byte{0x10, 0x01, 0x00}                // TCG PC Specific Implementation 1.21, 7.4.2: TCG_PCCLIENT_STORED_CERT
 )
 
 // Parse reads a certificate as it lies in NV or in a file.
@@ -139,7 +140,7 @@ func LoadRoots(files ...string) (Roots, error) {
 			}
 			c, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {
-				return r, fmt.Errorf("EK roots: %s: %w", name, err)
+				return r, fmt.Errorf("EK roots: %s: a %s: %w", name, block.Type, err)
 			}
 			r.Add(c)
 			found = true
@@ -171,6 +172,9 @@ func (c *Certificate) Verify(r Roots, now time.Time) ([]*x509.Certificate, error
 	if r.n == 0 {
 		return nil, fmt.Errorf("%w: no root is configured: give the verifier the certificates of the manufacturers it should trust", ErrUnknownCA)
 	}
+	if err := c.purpose(); err != nil {
+		return nil, err
+	}
 	leaf := *c.X509
 	leaf.UnhandledCriticalExtensions = slices.DeleteFunc(slices.Clone(leaf.UnhandledCriticalExtensions), oidSAN.Equal)
 	chains, err := leaf.Verify(x509.VerifyOptions{
@@ -184,4 +188,22 @@ func (c *Certificate) Verify(r Roots, now time.Time) ([]*x509.Certificate, error
 		return nil, fmt.Errorf("%w: issued by %q: %v", ErrFormat, c.Issuer(), err)
 	}
 	return chains[0], nil
+}
+
+// purpose refuses certificates that manufacturers issue for other keys than EKs:
+// whoever has the private key of one could open credentials without a TPM (EK
+// Credential Profile 2.6, section 3.2). What a certificate does not say is not
+// held against it: older ones say little.
+func (c *Certificate) purpose() error {
+	x := c.X509
+	const decrypt = x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement | x509.KeyUsageDataEncipherment
+	switch {
+	case x.IsCA:
+		return fmt.Errorf("%w: it is a CA's, not an endorsement key's", ErrFormat)
+	case x.KeyUsage != 0 && x.KeyUsage&decrypt == 0:
+		return fmt.Errorf("%w: its key is not for encryption, which an endorsement key is (key usage %#x)", ErrFormat, int(x.KeyUsage))
+	case len(x.ExtKeyUsage)+len(x.UnknownExtKeyUsage) > 0 && !slices.ContainsFunc(x.UnknownExtKeyUsage, oidEK.Equal) && !slices.Contains(x.ExtKeyUsage, x509.ExtKeyUsageAny):
+		return fmt.Errorf("%w: its extended key usage is not that of an endorsement key (%v)", ErrFormat, oidEK)
+	}
+	return nil
 }
