@@ -5,22 +5,16 @@ package enrol
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/go-attestation/attest"
-	"github.com/google/go-tpm/tpm2"
 
 	"aios/evidence"
 	"aios/verifier/ek"
-	"aios/verifier/quote"
 )
 
 // The reasons to refuse an enrolment, matched by errors.Is. A certificate from
@@ -34,7 +28,7 @@ var (
 // Host is the record of an enrolled host.
 type Host struct {
 	ID         string    `json:"id"`        // "host-" and 16 hex digits of the EK's hash; for the operator, not for relying parties
-	EKHash     string    `json:"ek_sha256"` // of the EK's SubjectPublicKeyInfo or TPMT_PUBLIC, hex
+	EKHash     string    `json:"ek_sha256"` // of the EK's SubjectPublicKeyInfo, hex
 	EKIssuer   string    `json:"ek_issuer"` // who vouched for it
 	EKQuirks   []string  `json:"ek_quirks,omitempty"`
 	AKPublic   []byte    `json:"ak_public"`   // TPMT_PUBLIC
@@ -71,18 +65,19 @@ func Begin(id *evidence.Identity, roots ek.Roots, now time.Time) (*Pending, erro
 	if _, err := cert.Verify(roots, now); err != nil {
 		return nil, err
 	}
-	pub, err := tpm2.Unmarshal[tpm2.TPMTPublic](id.EKPublic)
+	key, err := endorsementKey(id.EKPublic)
 	if err != nil {
-		return nil, fmt.Errorf("%w: not a TPMT_PUBLIC: %v", ErrEK, err)
-	}
-	key, err := tpm2.Pub(*pub)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrEK, err)
+		return nil, err
 	}
 	if !sameKey(key, cert.PublicKey) {
 		return nil, fmt.Errorf("%w: the certificate is for another key than the TPM's: it belongs to another TPM", ErrEK)
 	}
-	if _, err := quote.ParseKey(id.AKPublic); err != nil {
+	hash, err := keyHash(key)
+	if err != nil {
+		return nil, err
+	}
+	ak, err := attestationKey(id.AKPublic)
+	if err != nil {
 		return nil, err
 	}
 	params := attest.ActivationParameters{
@@ -93,20 +88,11 @@ func Begin(id *evidence.Identity, roots ek.Roots, now time.Time) (*Pending, erro
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrActivation, err)
 	}
-	ak, err := tpm2.Unmarshal[tpm2.TPMTPublic](id.AKPublic)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", quote.ErrKey, err)
-	}
-	name, err := tpm2.ObjectName(ak)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", quote.ErrKey, err)
-	}
-	sum := sha256.Sum256(id.EKPublic)
 	return &Pending{
 		Credential: credential.Credential, Secret: credential.Secret, want: secret,
 		host: Host{
-			ID: "host-" + hex.EncodeToString(sum[:8]), EKHash: hex.EncodeToString(sum[:]), EKIssuer: cert.Issuer(), EKQuirks: cert.Quirks,
-			AKPublic: id.AKPublic, AKName: hex.EncodeToString(name.Buffer), EnrolledAt: now.UTC().Truncate(time.Second),
+			ID: hostID(hash), EKHash: hash, EKIssuer: cert.Issuer(), EKQuirks: cert.Quirks,
+			AKPublic: id.AKPublic, AKName: ak, EnrolledAt: now.UTC().Truncate(time.Second),
 		},
 	}, nil
 }
@@ -114,18 +100,9 @@ func Begin(id *evidence.Identity, roots ek.Roots, now time.Time) (*Pending, erro
 // HostID is the id that the host will have.
 func (p *Pending) HostID() string { return p.host.ID }
 
-// sameKey compares public keys; EKs are RSA or ECDSA keys as Go knows them.
-func sameKey(a, b crypto.PublicKey) bool {
-	if k, ok := a.(*rsa.PublicKey); ok {
-		return k.Equal(b)
-	}
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
-}
-
 // Finish takes the secret that the host's TPM got out of the credential.
 func (p *Pending) Finish(secret []byte) (*Host, error) {
-	if subtle.ConstantTimeCompare(secret, p.want) != 1 {
+	if len(p.want) == 0 || subtle.ConstantTimeCompare(secret, p.want) != 1 {
 		return nil, fmt.Errorf("%w: the host could not open the credential: its attestation key is not in the TPM that the certificate is for", ErrActivation)
 	}
 	h := p.host
@@ -134,8 +111,12 @@ func (p *Pending) Finish(secret []byte) (*Host, error) {
 
 // SameEK tells whether an identity shows the endorsement key that is on record.
 func (h *Host) SameEK(public []byte) bool {
-	sum := sha256.Sum256(public)
-	return hex.EncodeToString(sum[:]) == h.EKHash
+	key, err := endorsementKey(public)
+	if err != nil {
+		return false
+	}
+	hash, err := keyHash(key)
+	return err == nil && hash == h.EKHash
 }
 
 // SameAK tells whether an identity shows the key that is on record.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 // Store keeps host records as files in a folder, one JSON file each.
@@ -24,7 +25,10 @@ func OpenStore(dir string) (*Store, error) {
 	return &Store{dir}, nil
 }
 
-var validID = regexp.MustCompile(`^host-[0-9a-f]{16}$`)
+var (
+	validID   = regexp.MustCompile(`^host-[0-9a-f]{16}$`)
+	validHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
 
 func (s *Store) file(id string) (string, error) {
 	if !validID.MatchString(id) {
@@ -52,10 +56,21 @@ func (s *Store) Put(h *Host) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), name)
 	}
+	if err == nil {
+		err = syncDir(s.dir) // or a power cut takes the record back, and with it the rollback floor
+	}
 	if err != nil {
 		return fmt.Errorf("host record %s: %w", h.ID, err)
 	}
 	return nil
+}
+
+func syncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Get reads a record; ErrUnknownHost if there is none.
@@ -75,8 +90,8 @@ func (s *Store) Get(id string) (*Host, error) {
 	if err := json.Unmarshal(b, &h); err != nil {
 		return nil, fmt.Errorf("host record %s is damaged: %w; remove it and enrol the host again", name, err)
 	}
-	if h.ID != id {
-		return nil, fmt.Errorf("host record %s is of %q; remove it and enrol the host again", name, h.ID)
+	if err := h.check(id); err != nil {
+		return nil, fmt.Errorf("host record %s is damaged: %w; remove it and enrol the host again", name, err)
 	}
 	return &h, nil
 }
@@ -95,19 +110,45 @@ func (s *Store) Remove(id string) error {
 	return nil
 }
 
-// List reads all records, in the order of their ids.
-func (s *Store) List() ([]*Host, error) {
-	names, err := filepath.Glob(filepath.Join(s.dir, "host-*.json"))
+// check insists that a record belongs to its name and agrees with itself: what
+// is in it was proven once, and is believed without proof from then on.
+func (h *Host) check(id string) error {
+	if h.ID != id {
+		return fmt.Errorf("id: expected %s, found %q", id, h.ID)
+	}
+	if !validHash.MatchString(h.EKHash) || hostID(h.EKHash) != id {
+		return fmt.Errorf("ek_sha256: expected a hash that begins with the digits of %s, found %q", id, h.EKHash)
+	}
+	name, err := attestationKey(h.AKPublic)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("ak_public: %w", err)
+	}
+	if name != h.AKName {
+		return fmt.Errorf("ak_name: expected %s, the name of ak_public, found %q", name, h.AKName)
+	}
+	return nil
+}
+
+// List reads all records, in the order of their ids. Records that cannot be read
+// are left out, and the error names each.
+func (s *Store) List() ([]*Host, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("host records: %w", err)
 	}
 	var out []*Host
-	for _, n := range names {
-		h, err := s.Get(filepath.Base(n[:len(n)-len(".json")]))
+	var bad []error
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || !strings.HasPrefix(id, "host-") {
+			continue
+		}
+		h, err := s.Get(id)
 		if err != nil {
-			return nil, err
+			bad = append(bad, err)
+			continue
 		}
 		out = append(out, h)
 	}
-	return out, nil
+	return out, errors.Join(bad...)
 }
