@@ -35,6 +35,7 @@ run: prepare build ## build, boot and prove a host (ONCE=1: end after the first 
 
 .PHONY: aios
 aios:
+	@echo "make: building bin/aios"
 	@$(GO) build -trimpath -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/aios ./cmd/aios
 	@$(GO) build -trimpath -o .build/mkmetal ./boot/cmd/mkmetal
 
