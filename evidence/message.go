@@ -17,8 +17,8 @@ const (
 
 // Request is what the verifier asks. Only the fields of its operation are set.
 type Request struct {
-	ID         uint64 `cbor:"1,keyasint"`
-	Op         string `cbor:"2,keyasint"`
+	ID         uint64 `cbor:"1,keyasint"`           // of the client's choice, in the answer too
+	Op         string `cbor:"2,keyasint"`           // one of the operations
 	Nonce      []byte `cbor:"3,keyasint,omitempty"` // challenge: 32 bytes
 	Credential []byte `cbor:"4,keyasint,omitempty"` // activate: TPM2B_ID_OBJECT
 	Secret     []byte `cbor:"5,keyasint,omitempty"` // activate: TPM2B_ENCRYPTED_SECRET
@@ -26,18 +26,18 @@ type Request struct {
 
 // Response answers the request of the same ID. Exactly one of the pointers is set.
 type Response struct {
-	ID       uint64    `cbor:"1,keyasint"`
-	Error    *Error    `cbor:"2,keyasint,omitempty"`
-	Hello    *Hello    `cbor:"3,keyasint,omitempty"`
-	Identity *Identity `cbor:"4,keyasint,omitempty"`
+	ID       uint64    `cbor:"1,keyasint"`           // of the request
+	Error    *Error    `cbor:"2,keyasint,omitempty"` // instead of an answer
+	Hello    *Hello    `cbor:"3,keyasint,omitempty"` // hello
+	Identity *Identity `cbor:"4,keyasint,omitempty"` // identity
 	Secret   []byte    `cbor:"5,keyasint,omitempty"` // activate
-	Evidence *Evidence `cbor:"6,keyasint,omitempty"`
+	Evidence *Evidence `cbor:"6,keyasint,omitempty"` // challenge
 }
 
 // Error is a refusal by the host.
 type Error struct {
-	Code string `cbor:"1,keyasint"`
-	Text string `cbor:"2,keyasint"`
+	Code string `cbor:"1,keyasint"` // for programs
+	Text string `cbor:"2,keyasint"` // for people, at most 1024 bytes
 }
 
 // Codes of Error.
@@ -52,8 +52,8 @@ func (e *Error) Error() string { return fmt.Sprintf("host: %s (%s)", e.Text, e.C
 type Hello struct {
 	BootID          []byte `cbor:"1,keyasint"` // 16 random bytes, new with each start of the attester
 	Version         string `cbor:"2,keyasint"` // of the attester
-	ManifestVersion uint64 `cbor:"3,keyasint"`
-	UptimeNanos     uint64 `cbor:"4,keyasint"`
+	ManifestVersion uint64 `cbor:"3,keyasint"` // of the system manifest
+	UptimeNanos     uint64 `cbor:"4,keyasint"` // since boot
 }
 
 // Identity is what an enrolment needs, as the TPM gave it.
@@ -71,7 +71,7 @@ type Evidence struct {
 	Attest    []byte   `cbor:"1,keyasint"` // TPMS_ATTEST
 	Signature []byte   `cbor:"2,keyasint"` // TPMT_SIGNATURE
 	PCRs      [][]byte `cbor:"3,keyasint"` // 24 values of the sha256 bank
-	EventLog  []byte   `cbor:"4,keyasint"`
+	EventLog  []byte   `cbor:"4,keyasint"` // crypto-agile, merged
 	Manifest  []byte   `cbor:"5,keyasint"` // payload of the system manifest
 }
 

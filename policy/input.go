@@ -4,12 +4,12 @@ package policy
 // as the JSON document that its tags describe. The zero value of every field is the
 // bad case, so a field that nobody filled in denies.
 type Input struct {
-	Checks     []Check        `json:"checks"`
-	PCRs       map[string]PCR `json:"pcrs"` // by decimal index
-	SecureBoot SecureBoot     `json:"secure_boot"`
-	Manifest   Manifest       `json:"manifest"`
-	Host       map[string]any `json:"host"`  // what is known of the host, for policies that tell hosts apart
-	Banks      []string       `json:"banks"` // hash banks that the quote covers, "sha256"
+	Checks     []Check        `json:"checks"`      // made by the appraisal
+	PCRs       map[string]PCR `json:"pcrs"`        // by decimal index
+	SecureBoot SecureBoot     `json:"secure_boot"` // what the log proves
+	Manifest   Manifest       `json:"manifest"`    // the measured one
+	Host       map[string]any `json:"host"`        // what is known of the host, for policies that tell hosts apart
+	Banks      []string       `json:"banks"`       // hash banks that the quote covers, "sha256"
 }
 
 // Names of the checks that the default policy requires.
@@ -28,8 +28,8 @@ const (
 
 // Check is one check of the appraisal and how it ended.
 type Check struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
+	Name   string `json:"name"`   // one of the names above
+	OK     bool   `json:"ok"`     // only true will do
 	Text   string `json:"text"`   // what was found; for a failure what failed, expected against found
 	Remedy string `json:"remedy"` // for a failure: what to do
 }
@@ -45,8 +45,8 @@ const (
 type PCR struct {
 	Quoted   string `json:"quoted"`   // lower-case hex
 	Expected string `json:"expected"` // lower-case hex, empty when Basis is none
-	Basis    string `json:"basis"`
-	Match    bool   `json:"match"`
+	Basis    string `json:"basis"`    // where Expected is from
+	Match    bool   `json:"match"`    // Quoted equals Expected
 }
 
 // SecureBootEnabled is the one good state of SecureBoot.
@@ -54,13 +54,13 @@ const SecureBootEnabled = "enabled"
 
 // SecureBoot is what the replayed log proves about Secure Boot.
 type SecureBoot struct {
-	State  string `json:"state"` // "enabled", "disabled" or "not proven"
-	Reason string `json:"reason"`
+	State  string `json:"state"`  // "enabled", "disabled" or "not proven"
+	Reason string `json:"reason"` // why
 }
 
 // Manifest identifies the measured system manifest.
 type Manifest struct {
-	Version uint64 `json:"version"`
-	Floor   uint64 `json:"floor"` // the lowest version that is still accepted
-	Key     string `json:"key"`   // identifier of the signing key, hex
+	Version uint64 `json:"version"` // of the manifest in PCR 9
+	Floor   uint64 `json:"floor"`   // the lowest version that is still accepted
+	Key     string `json:"key"`     // identifier of the signing key, hex
 }

@@ -110,13 +110,13 @@ type PCRs map[Bank]map[int]Hex
 // Event is one expected entry of the event log.
 type Event struct {
 	PCR     int     `json:"pcr"`
-	Type    uint32  `json:"type"` // TCG_PCR_EVENT2.eventType
-	Digests Digests `json:"digests"`
+	Type    uint32  `json:"type"`    // TCG_PCR_EVENT2.eventType
+	Digests Digests `json:"digests"` // one for each bank
 	// Data is the event data if the digests are the hash of it. It is empty if they are
 	// the hash of something else, as for a boot application; the data in the log then says
 	// where the application was loaded, which nobody can predict.
 	Data        Hex    `json:"data,omitempty"`
-	Description string `json:"description"`
+	Description string `json:"description"` // for people
 }
 
 // hashed makes an event whose digests are the hash of its data.

@@ -36,14 +36,14 @@ var (
 // Reference is what a good boot of one image looks like. It is the content of
 // reference.json.
 type Reference struct {
-	Version         int     `json:"version"`
-	ImageSHA256     Hex     `json:"image_sha256"`
-	Profile         string  `json:"profile"`
-	ManifestVersion uint64  `json:"manifest_version"`
-	ManifestSHA256  Hex     `json:"manifest_sha256"`
-	ManifestKey     Hex     `json:"manifest_key"`
-	PCRs            PCRs    `json:"pcrs"`
-	Events          []Event `json:"events"`
+	Version         int     `json:"version"`          // of the format
+	ImageSHA256     Hex     `json:"image_sha256"`     // of the whole disk
+	Profile         string  `json:"profile"`          // of the firmware
+	ManifestVersion uint64  `json:"manifest_version"` // of the system manifest
+	ManifestSHA256  Hex     `json:"manifest_sha256"`  // of its payload
+	ManifestKey     Hex     `json:"manifest_key"`     // id of the first key that signed it
+	PCRs            PCRs    `json:"pcrs"`             // bank, index, value
+	Events          []Event `json:"events"`           // in the order of each PCR
 }
 
 // Encode returns the JSON text. The same reference always has the same text.

@@ -25,8 +25,8 @@ type PCRs map[string]map[string]string
 
 // Progress says that a step is still going on.
 type Progress struct {
-	What string       `json:"what"`
-	For  Milliseconds `json:"for_ms"`
+	What string       `json:"what"`   // the step, in words
+	For  Milliseconds `json:"for_ms"` // since it began
 }
 
 func (Progress) Name() string      { return "progress" }
@@ -34,10 +34,10 @@ func (p Progress) Lines() []string { return []string{fmt.Sprintf("%s (%s so far)
 
 // Keys says which keys the installation has.
 type Keys struct {
-	Made     bool   `json:"made"` // by this run
-	Dir      string `json:"dir"`
+	Made     bool   `json:"made"`         // by this run
+	Dir      string `json:"dir"`          // folder of the keys
 	Manifest string `json:"manifest_key"` // key ids
-	Result   string `json:"result_key"`
+	Result   string `json:"result_key"`   // key id
 }
 
 func (Keys) Name() string { return "keys" }
@@ -53,12 +53,12 @@ func (k Keys) Lines() []string {
 
 // Image says what will be booted.
 type Image struct {
-	Built     bool         `json:"built"` // by this run
-	Path      string       `json:"path"`
-	SHA256    string       `json:"sha256"`
-	Version   uint64       `json:"manifest_version"`
-	Predicted PCRs         `json:"predicted"`
-	Took      Milliseconds `json:"took_ms"`
+	Built     bool         `json:"built"`            // by this run
+	Path      string       `json:"path"`             // of the disk
+	SHA256    string       `json:"sha256"`           // of the disk
+	Version   uint64       `json:"manifest_version"` // of the system manifest
+	Predicted PCRs         `json:"predicted"`        // what a good boot will show
+	Took      Milliseconds `json:"took_ms"`          // to build, or to find unchanged
 }
 
 func (Image) Name() string { return "image" }
@@ -73,12 +73,12 @@ func (i Image) Lines() []string {
 
 // Machine says that the virtual host was started.
 type Machine struct {
-	Accelerator string `json:"accelerator"`
-	Reason      string `json:"accelerator_reason"`
-	CPUs        int    `json:"cpus"`
-	Memory      string `json:"memory"`
-	TPM         string `json:"tpm_interface"`
-	TPMMade     bool   `json:"tpm_made"`
+	Accelerator string `json:"accelerator"`        // "kvm" or "tcg"
+	Reason      string `json:"accelerator_reason"` // why that one
+	CPUs        int    `json:"cpus"`               // as asked for
+	Memory      string `json:"memory"`             // as asked for
+	TPM         string `json:"tpm_interface"`      // "crb" or "tis"
+	TPMMade     bool   `json:"tpm_made"`           // by this run
 }
 
 func (Machine) Name() string { return "machine" }
@@ -95,9 +95,9 @@ func (m Machine) Lines() []string {
 
 // Firmware says that the firmware let our boot stage run.
 type Firmware struct {
-	SecureBoot bool         `json:"secure_boot"`
-	TPM        string       `json:"tpm"`
-	Took       Milliseconds `json:"took_ms"` // from reset
+	SecureBoot bool         `json:"secure_boot"` // as the boot stage found it
+	TPM        string       `json:"tpm"`         // version, "2.0"
+	Took       Milliseconds `json:"took_ms"`     // from reset
 }
 
 func (Firmware) Name() string { return "firmware" }
@@ -110,12 +110,12 @@ func (f Firmware) Lines() []string {
 
 // Boot says that our boot stage checked and measured the system.
 type Boot struct {
-	Slot     string       `json:"slot"`
-	Version  uint64       `json:"manifest_version"`
-	Key      string       `json:"manifest_key"`
-	Floor    uint64       `json:"rollback_floor"`
-	Measured []string     `json:"measured"`
-	Took     Milliseconds `json:"took_ms"`
+	Slot     string       `json:"slot"`             // "a" or "b"
+	Version  uint64       `json:"manifest_version"` // of the system manifest
+	Key      string       `json:"manifest_key"`     // key id of its signature
+	Floor    uint64       `json:"rollback_floor"`   // lowest version that this host boots
+	Measured []string     `json:"measured"`         // PCR and text of each measurement, in order
+	Took     Milliseconds `json:"took_ms"`          // from the boot stage's first word to the end of the firmware's services
 }
 
 func (Boot) Name() string { return "boot" }
@@ -127,11 +127,11 @@ func (b Boot) Lines() []string {
 
 // Kernel says that our kernel runs.
 type Kernel struct {
-	Version   string       `json:"version"`
-	CPUs      int          `json:"cpus"`
-	MemoryMiB int          `json:"memory_mib"`
-	TPM       string       `json:"tpm_interface"`
-	Took      Milliseconds `json:"took_ms"`
+	Version   string       `json:"version"`       // of the kernel
+	CPUs      int          `json:"cpus"`          // that it runs on
+	MemoryMiB int          `json:"memory_mib"`    // that it has
+	TPM       string       `json:"tpm_interface"` // interface: "crb" or "tis"
+	Took      Milliseconds `json:"took_ms"`       // until it starts the first service
 }
 
 func (Kernel) Name() string { return "kernel" }
@@ -141,9 +141,9 @@ func (k Kernel) Lines() []string {
 
 // Service says that a ring-3 service is ready.
 type Service struct {
-	Service string       `json:"service"`
-	PID     int          `json:"pid"`
-	Took    Milliseconds `json:"took_ms"`
+	Service string       `json:"service"` // its name in the manifest
+	PID     int          `json:"pid"`     // of the process
+	Took    Milliseconds `json:"took_ms"` // until it is ready
 }
 
 func (Service) Name() string { return "service" }
@@ -153,7 +153,7 @@ func (s Service) Lines() []string {
 
 // Channel says where a verifier reaches the host.
 type Channel struct {
-	Socket string `json:"socket"`
+	Socket string `json:"socket"` // path of the Unix socket
 }
 
 func (Channel) Name() string { return "channel" }
@@ -163,8 +163,8 @@ func (c Channel) Lines() []string {
 
 // Console passes on a line of the host that tells of trouble.
 type Console struct {
-	From string `json:"from"`
-	Text string `json:"text"`
+	From string `json:"from"` // "boot", "kernel", a service, or "host" for a panic
+	Text string `json:"text"` // the line
 }
 
 func (Console) Name() string      { return "console" }
@@ -173,11 +173,11 @@ func (c Console) Lines() []string { return []string{c.From + ": " + c.Text} }
 // Enrolled says that the attestation key was proven to live in the TPM whose
 // endorsement key was certified.
 type Enrolled struct {
-	Host     string       `json:"host"`
-	First    bool         `json:"first"` // first contact with this host
-	EK       string       `json:"ek_sha256"`
-	EKIssuer string       `json:"ek_issuer"`
-	AK       string       `json:"ak_name"`
+	Host     string       `json:"host"`      // id of the record
+	First    bool         `json:"first"`     // first contact with this host
+	EK       string       `json:"ek_sha256"` // hash of the endorsement key
+	EKIssuer string       `json:"ek_issuer"` // who vouched for it
+	AK       string       `json:"ak_name"`   // TPM name of the attestation key
 	Took     Milliseconds `json:"took_ms"`
 }
 
@@ -195,24 +195,24 @@ func (e Enrolled) Lines() []string {
 
 // Verdict is the outcome of one appraisal.
 type Verdict struct {
-	Round     int          `json:"round"`
-	Status    string       `json:"status"`   // AR4SI tier
-	Reasons   []string     `json:"reasons"`  // why it is not affirming, in words
-	Findings  []Finding    `json:"findings"` // the same, for programs
-	Predicted PCRs         `json:"predicted"`
-	Quoted    PCRs         `json:"quoted"`
+	Round     int          `json:"round"`              // from 1
+	Status    string       `json:"status"`             // AR4SI tier
+	Reasons   []string     `json:"reasons"`            // why it is not affirming, in words
+	Findings  []Finding    `json:"findings"`           // the same, for programs
+	Predicted PCRs         `json:"predicted"`          // expected, computed from the image
+	Quoted    PCRs         `json:"quoted"`             // signed by the TPM
 	Baseline  PCRs         `json:"baseline,omitempty"` // taken at enrolment, not predicted
-	EAR       string       `json:"ear"`
-	EARFile   string       `json:"ear_file"`
-	Took      Milliseconds `json:"took_ms"`
-	Table     bool         `json:"-"` // show the PCRs in words too
+	EAR       string       `json:"ear"`                // the signed result, a JWT
+	EARFile   string       `json:"ear_file"`           // where it was kept
+	Took      Milliseconds `json:"took_ms"`            // from challenge to signed result
+	Table     bool         `json:"-"`                  // show the PCRs in words too
 }
 
 // Finding is one reason with its stable code and what to do about it.
 type Finding struct {
-	Code   string `json:"code"`
-	Text   string `json:"text"`
-	Remedy string `json:"remedy"`
+	Code   string `json:"code"`   // stable
+	Text   string `json:"text"`   // expected against found
+	Remedy string `json:"remedy"` // what to do
 }
 
 func (Verdict) Name() string { return "verdict" }
@@ -235,16 +235,16 @@ func (v Verdict) Lines() []string {
 
 // Summary ends a run.
 type Summary struct {
-	OK        bool                    `json:"ok"`
-	Status    string                  `json:"status,omitempty"`
-	Error     string                  `json:"error,omitempty"`
-	Remedy    string                  `json:"remedy,omitempty"`
+	OK        bool                    `json:"ok"`                  // the last verdict was affirming and nothing failed
+	Status    string                  `json:"status,omitempty"`    // of the last verdict
+	Error     string                  `json:"error,omitempty"`     // what failed
+	Remedy    string                  `json:"remedy,omitempty"`    // what to do
 	Predicted PCRs                    `json:"predicted,omitempty"` // of the last verdict
 	Quoted    PCRs                    `json:"quoted,omitempty"`
 	Baseline  PCRs                    `json:"baseline,omitempty"`
-	Stages    map[string]Milliseconds `json:"stages_ms"`
-	Order     []string                `json:"-"` // of the stages
-	Total     Milliseconds            `json:"total_ms"`
+	Stages    map[string]Milliseconds `json:"stages_ms"` // time of each stage
+	Order     []string                `json:"-"`         // of the stages
+	Total     Milliseconds            `json:"total_ms"`  // since the command began
 }
 
 func (Summary) Name() string { return "summary" }

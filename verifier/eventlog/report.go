@@ -14,25 +14,25 @@ const (
 
 // Report is a log as `aios verifier replay --json` prints it.
 type Report struct {
-	Format          string                       `json:"format"` // "legacy" or "crypto-agile"
-	Banks           []string                     `json:"banks"`
-	StartupLocality byte                         `json:"startup_locality"`
-	PCRs            map[string]map[string]string `json:"pcrs"` // bank, index, hex; PCRs that were extended
-	SecureBoot      SecureBoot                   `json:"secure_boot"`
-	Events          []ReportEvent                `json:"events"`
-	Warnings        []string                     `json:"warnings"`
-	Error           string                       `json:"error,omitempty"`
+	Format          string                       `json:"format"`           // "legacy" or "crypto-agile"
+	Banks           []string                     `json:"banks"`            // in the log's order
+	StartupLocality byte                         `json:"startup_locality"` // with which PCR 0 starts
+	PCRs            map[string]map[string]string `json:"pcrs"`             // bank, index, hex; PCRs that were extended
+	SecureBoot      SecureBoot                   `json:"secure_boot"`      // state, reason, authorities
+	Events          []ReportEvent                `json:"events"`           // in the log's order
+	Warnings        []string                     `json:"warnings"`         // oddities; mismatched digests among them
+	Error           string                       `json:"error,omitempty"`  // why reading stopped
 }
 
 // ReportEvent is one event.
 type ReportEvent struct {
-	Index       int               `json:"index"`
+	Index       int               `json:"index"` // from 0
 	PCR         uint32            `json:"pcr"`
-	Type        string            `json:"type"`
-	Digests     map[string]string `json:"digests"`
-	DigestCheck string            `json:"digest_check"`
-	DigestRule  string            `json:"digest_rule"`
-	Description string            `json:"description"`
+	Type        string            `json:"type"`         // name in the profile
+	Digests     map[string]string `json:"digests"`      // bank, hex
+	DigestCheck string            `json:"digest_check"` // is the digest that of the data
+	DigestRule  string            `json:"digest_rule"`  // what it is the hash of
+	Description string            `json:"description"`  // what the data says
 }
 
 // ReplayReport parses and replays a log, and gives the command's exit status.
