@@ -20,9 +20,9 @@ import (
 
 // Exit codes. Scripts depend on them.
 const (
-	exitOK      = 0
+	exitOK      = 0 // it did; a command that judges a host: and the verdict is affirming
 	exitFailed  = 1 // the command did not do what it was asked
-	exitUsage   = 2
+	exitUsage   = 2 // there is no such command or flag
 	exitPartial = 3 // `verifier replay`: a log was read in part
 )
 

@@ -200,7 +200,7 @@ type Verdict struct {
 	Reasons   []string     `json:"reasons"`            // why it is not affirming, in words
 	Findings  []Finding    `json:"findings"`           // the same, for programs
 	Predicted PCRs         `json:"predicted"`          // expected, computed from the image
-	Quoted    PCRs         `json:"quoted"`             // signed by the TPM
+	Quoted    PCRs         `json:"quoted"`             // shown by the host; signed by the TPM if the quote is good
 	Baseline  PCRs         `json:"baseline,omitempty"` // taken at enrolment, not predicted
 	EAR       string       `json:"ear"`                // the signed result, a JWT
 	EARFile   string       `json:"ear_file"`           // where it was kept
