@@ -23,6 +23,13 @@ func getpidLoop(n uint64)
 // Defined in loop_amd64.s.
 func clockLoop(n uint64)
 
+// timeLoop reads the time as Go programs do: by the vDSO, where there is one.
+func timeLoop(n uint64) {
+	for range n {
+		time.Now()
+	}
+}
+
 func main() {
 	fmt.Println("INIT")
 	if os.Getpid() != 1 {
@@ -50,7 +57,7 @@ func measure() {
 	for _, b := range []struct {
 		name string
 		loop func(uint64)
-	}{{"getpid", getpidLoop}, {"clock_gettime", clockLoop}} {
+	}{{"getpid", getpidLoop}, {"clock_gettime", clockLoop}, {"time_now", timeLoop}} {
 		n := uint64(1 << 10)
 		for ; ; n *= 2 {
 			t := time.Now()

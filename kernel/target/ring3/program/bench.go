@@ -20,6 +20,13 @@ func callLoop(number, argument, n uint64)
 // bench_amd64.s.
 func clockLoop(n uint64)
 
+// timeLoop reads the time as Go programs do.
+func timeLoop(n uint64) {
+	for range n {
+		time.Now()
+	}
+}
+
 const linuxGetpid = 39
 
 // bench measures system calls as test/bench/peer does on Linux, and reports the
@@ -40,6 +47,7 @@ func bench() error {
 		{"clock_read", call(uint64(abi.CallClockRead), uint64(clock))},
 		{"getpid", call(linuxGetpid, 0)},
 		{"clock_gettime", clockLoop},
+		{"time_now", timeLoop},
 	} {
 		n := uint64(1 << 6)
 		for ; ; n *= 2 {
