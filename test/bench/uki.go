@@ -37,8 +37,10 @@ func unify(stub []byte, sections []section) ([]byte, error) {
 	up := func(n, to uint32) uint32 { return (n + to - 1) / to * to }
 	out := bytes.Clone(stub)
 	out = append(out, make([]byte, int(up(uint32(len(out)), opt.FileAlignment))-len(out))...)
-	last := f.Sections[len(f.Sections)-1]
-	address := up(last.VirtualAddress+last.VirtualSize, opt.SectionAlignment)
+	var address uint32
+	for _, s := range f.Sections {
+		address = max(address, up(s.VirtualAddress+s.VirtualSize, opt.SectionAlignment))
+	}
 	for _, s := range sections {
 		size := up(uint32(len(s.data)), opt.FileAlignment)
 		h := make([]byte, headerSize)

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// report is what one run measured. Its JSON form is .build/bench.json.
+type report struct {
+	Commit  string  `json:"commit"`
+	Machine machine `json:"machine"`
+	Peers   peers   `json:"peers"`
+	Rounds  int     `json:"rounds"`
+	Took    string  `json:"took"`
+	Rows    []row   `json:"rows"`
+}
+
+// write shows the report and stores it.
+func (r *report) write(terminal io.Writer, jsonFile, docFile string) error {
+	fmt.Fprint(terminal, "\n"+r.text())
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(jsonFile, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(terminal, "\nthe same as JSON: %s\n", jsonFile)
+	if docFile == "" {
+		return nil
+	}
+	if err := os.WriteFile(docFile, []byte(r.markdown()), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(terminal, "the same as Markdown: %s\n", docFile)
+	return nil
+}
+
+// facts are the lines above the table.
+func (r *report) facts() [][2]string {
+	lost := "none"
+	var names []string
+	for _, row := range r.Rows {
+		if row.Lost {
+			names = append(names, row.Name)
+		}
+	}
+	if len(names) > 0 {
+		lost = strings.Join(names, ", ")
+	}
+	return [][2]string{
+		{"machine", r.Machine.String()},
+		{"commit", r.Commit},
+		{"peers", fmt.Sprintf("%s; %s; go-attestation %s; filippo.io/mldsa %s", r.Peers.Kernel, r.Peers.Stub, r.Peers.GoAttestation, r.Peers.SecondMLDSA)},
+		{"turns", fmt.Sprintf("%d of each machine, %d of the Go benchmarks, taken in alternation; %s in all", r.Rounds, hotRounds, r.Took)},
+		{"lost", lost},
+	}
+}
+
+var heads = []string{"what", "AIOS", "peer", "ratio", ""}
+
+// cells are a row as people read it.
+func (r row) cells() []string {
+	c := []string{r.Text, r.Ours.duration(), "", "", ""}
+	if r.Peer != nil {
+		c[2] = r.Peer.duration()
+		c[3] = r.Ratio.plain()
+	}
+	if r.Lost {
+		c[4] = "LOST"
+	}
+	return c
+}
+
+// text is the report for a terminal.
+func (r *report) text() string {
+	var s strings.Builder
+	for _, f := range r.facts() {
+		fmt.Fprintf(&s, "%-8s %s\n", f[0], f[1])
+	}
+	table := [][]string{heads}
+	for _, row := range r.Rows {
+		table = append(table, row.cells())
+	}
+	widths := make([]int, len(heads))
+	for _, line := range table {
+		for i, c := range line {
+			widths[i] = max(widths[i], len(c))
+		}
+	}
+	for i, line := range table {
+		var l strings.Builder
+		for j, c := range line {
+			fmt.Fprintf(&l, "%-*s  ", widths[j], c)
+		}
+		s.WriteString("\n" + strings.TrimRight(l.String(), " "))
+		if i == 0 {
+			s.WriteString("\n" + strings.Repeat("-", l.Len()-2))
+		}
+	}
+	return s.String() + "\n"
+}
+
+// markdown is the report as a document.
+func (r *report) markdown() string {
+	var s strings.Builder
+	s.WriteString(`# Benchmarks
+
+Made by ` + "`make bench DOC=1`" + `; ` + "`make bench`" + ` measures again. What is compared was measured in turns on one machine: the
+table gives medians with the lowest and the highest turn, the ratio of the medians, and how far the ratio of single turns
+strayed from it. Less is better; a row in which AIOS took longer is marked LOST.
+
+`)
+	for _, f := range r.facts() {
+		fmt.Fprintf(&s, "- %s: %s\n", f[0], f[1])
+	}
+	s.WriteString("\n| " + strings.Join(heads, " | ") + " |\n|" + strings.Repeat(" --- |", len(heads)) + "\n")
+	for _, row := range r.Rows {
+		s.WriteString("| " + strings.Join(row.cells(), " | ") + " |\n")
+	}
+	s.WriteString(`
+## What is compared with what
+
+- **System calls**: a loop of the bare call in assembly, in ring 3 of each kernel, in batches of about 50 ms; the two
+  virtual machines differ in their disk alone. "null" checks a capability and returns. The Linux personality serves what
+  the Go runtime of a ring-3 program asks for; its calls are not meant to be hot, and are shown because they are lost.
+  Under emulation (TCG) the ratios hold for this virtual machine and say little about KVM or hardware.
+- **Reset to verdict**: from the start of QEMU until a verifier has the host's quote, has appraised it and has said
+  "affirming" (` + "`aios up --once`" + `, image built, host enrolled), beside the time until Debian's kernel runs the first
+  program of its initial RAM disk, and proves nothing. That kernel is a signed unified kernel image with systemd's EFI
+  stub and an initial RAM disk of that one program: a Debian system takes longer.
+- **Replay**: parsing a log, replaying it and comparing with every PCR of every bank that both can compute, over those
+  recorded logs that both accept.
+`)
+	return s.String()
+}
