@@ -81,8 +81,8 @@ test-e2e: test-build ## do what a user does, with the real binary and real boots
 	@$(TEST_ENV) $(GO) run ./test/run e2e
 
 .PHONY: bench
-bench: prepare build ## measure beside Debian's kernel in the same virtual machine
-	@$(GO) run -ldflags "-X main.commit=$(COMMIT)" ./test/bench
+bench: test-build ## measure beside Debian's kernel in the same virtual machine (DOC=1: docs/BENCHMARKS.md too)
+	@$(TEST_ENV) $(GO) run -ldflags "-X main.commit=$(COMMIT)" ./test/bench $(if $(DOC),-doc docs/BENCHMARKS.md)
 
 .PHONY: fuzz
 FUZZTIME ?= 10s
