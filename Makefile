@@ -89,6 +89,13 @@ FUZZTIME ?= 10s
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) test/fuzz.sh
 
+.PHONY: soak
+N ?= 50
+soak: prepare aios ## boot a host N times (50) in a row, each to an affirming verdict
+	@AIOS_STATE=$(CURDIR)/.build/soak bin/aios keys init --quiet
+	@$(MAKE) target KEYS="$$(AIOS_STATE=$(CURDIR)/.build/soak bin/aios keys path)" OUT=.build/soak/target
+	@N=$(N) TARGET=.build/soak/target test/soak.sh
+
 .PHONY: model
 model: ## check the models of the kernel's protocols
 	@echo "make: there are no models yet: the scheduler and IPC that they are to describe come later"
