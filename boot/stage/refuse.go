@@ -56,10 +56,17 @@ func (s *Stage) Refuse(err error) {
 		"\r\n  remedy:  " + oneLine(r.Remedy) + "\r\n")
 }
 
-// spoil measures the refusal into each PCR of the boot stage. The attempt goes on when one of them fails.
+// spoil measures the refusal into each PCR of the boot stage. The attempt goes on when one of them fails. A refusal that
+// comes before anything was looked at finds the TPM first.
 func (s *Stage) spoil(r *Refusal) bool {
-	if !s.tpm || s.exited {
+	if s.exited {
 		return false
+	}
+	if !s.tpm {
+		if _, err := s.Firmware.OpenTPM(); err != nil {
+			return false
+		}
+		s.tpm = true
 	}
 	text := "aios.refused " + r.Stage + ": " + oneLine(r.Reason)
 	data := measure.AppendTagged(nil, text[:min(len(text), 512)])

@@ -446,6 +446,13 @@ func TestPanicRefuses(t *testing.T) {
 	checkSpoiled(t, h)
 }
 
+// A refusal before the first look at the TPM, as for keys that cannot be read, is measured as well.
+func TestRefusalBeforeRun(t *testing.T) {
+	h := newHost(t)
+	h.stage.Refuse(errors.New("keys built into the boot stage"))
+	checkSpoiled(t, h)
+}
+
 // What an attacker writes to the disk must not forge console lines.
 func TestRefusalIsOneLine(t *testing.T) {
 	h := newHost(t)
