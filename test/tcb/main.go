@@ -6,7 +6,8 @@
 //	go run ./test/tcb aios/boot/cmd/bootx64=bootx64.elf aios/services/attestd=attestd.elf
 //
 // A line of code is one that is neither blank nor only a comment, in the files
-// that the build selects for the target (Go and assembly, no tests).
+// that the build selects for the target (Go and assembly, no tests). A package
+// counts as a whole when one function of it is linked: what is trusted is less.
 package main
 
 import (
@@ -34,13 +35,15 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: tcb [-tags T] [-overlay FILE] package=image.elf ...")
 		os.Exit(2)
 	}
+	var total count
 	for _, arg := range flag.Args() {
 		name, file, _ := strings.Cut(arg, "=")
-		if err := report(os.Stdout, name, file, *tags, *overlay); err != nil {
+		if err := report(os.Stdout, &total, name, file, *tags, *overlay); err != nil {
 			fmt.Fprintln(os.Stderr, "tcb:", err)
 			os.Exit(1)
 		}
 	}
+	fmt.Printf("all images, each package once: %v\n", total)
 }
 
 // pkg is what `go list` says about a package.
@@ -60,8 +63,9 @@ type row struct {
 	lines     int
 }
 
-// report counts the image that was built of the package called name.
-func report(w io.Writer, name, file, tags, overlay string) error {
+// report counts the image that was built of the package called name, and adds
+// what is new to total.
+func report(w io.Writer, total *count, name, file, tags, overlay string) error {
 	linked, err := functions(file)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
@@ -103,21 +107,53 @@ func report(w io.Writer, name, file, tags, overlay string) error {
 		return cmp.Compare(a.name, b.name)
 	})
 	fmt.Fprintf(w, "%s (%s)\n", name, filepath.Base(file))
-	var ours, others, third int
+	wide := len(standard.name)
 	for _, r := range rows {
-		kind := "ours       "
-		if r.ours {
-			ours += r.lines
-		} else {
-			kind = "third-party"
-			others += r.lines
-			third++
-		}
-		fmt.Fprintf(w, "  %s %-58s %6d lines %5d functions\n", kind, r.name, r.lines, r.functions)
+		wide = max(wide, len(r.name))
 	}
-	fmt.Fprintf(w, "  %s %-58s %6s       %5d functions\n", "toolchain  ", standard.name, "", standard.functions)
-	fmt.Fprintf(w, "  %s: ours %d lines; third-party %d lines in %d packages\n\n", name, ours, others, third)
+	var c count
+	for _, r := range rows {
+		kind := "third-party"
+		if r.ours {
+			kind = "ours"
+		}
+		c.add(r)
+		total.once(r)
+		fmt.Fprintf(w, "  %-11s  %-*s  %6d lines  %5d functions\n", kind, wide, r.name, r.lines, r.functions)
+	}
+	fmt.Fprintf(w, "  %-11s  %-*s  %6s        %5d functions\n", "toolchain", wide, standard.name, "", standard.functions)
+	fmt.Fprintf(w, "  %s: %v\n\n", name, c)
 	return nil
+}
+
+// count adds rows up.
+type count struct {
+	ours, third, packages int
+	seen                  map[string]bool // by once
+}
+
+func (c count) String() string {
+	return fmt.Sprintf("ours %d lines; third-party %d lines in %d packages", c.ours, c.third, c.packages)
+}
+
+func (c *count) add(r row) {
+	if r.ours {
+		c.ours += r.lines
+		return
+	}
+	c.third += r.lines
+	c.packages++
+}
+
+// once adds a package that may be in several images the first time only.
+func (c *count) once(r row) {
+	if c.seen == nil {
+		c.seen = map[string]bool{}
+	}
+	if !c.seen[r.name] {
+		c.seen[r.name] = true
+		c.add(r)
+	}
 }
 
 // tableMagic opens the table that panics are traced with, which is there even
