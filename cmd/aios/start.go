@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"aios/boot/secureboot"
@@ -22,6 +24,31 @@ type machineFlags struct {
 	TPM          string `help:"How the host reaches its TPM." enum:"crb,tis" default:"crb"`
 	Disk         string `help:"Boot this disk image instead of the one in the state folder." placeholder:"FILE" type:"path"`
 	NoSecureBoot bool   `help:"Make the host's firmware with Secure Boot off (only for a new host; the verdict will say so)."`
+}
+
+// Bounds of the machine. The kernel uses no more processors than it has trap
+// stacks for; below that memory OVMF does not reach the boot stage.
+const (
+	maxCPUs      = 32
+	minMemoryMiB = 256
+)
+
+// check finds out before anything is made what could not work.
+func (f machineFlags) check() error {
+	if f.CPUs < 1 || f.CPUs > maxCPUs {
+		return &exitError{exitUsage, fmt.Errorf("--cpus: expected 1 to %d, found %d", maxCPUs, f.CPUs)}
+	}
+	mib, err := strconv.ParseUint(strings.TrimRight(f.Memory, "MG"), 10, 20)
+	switch unit := f.Memory[min(len(f.Memory), len(strings.TrimRight(f.Memory, "MG"))):]; {
+	case err != nil || unit != "M" && unit != "G":
+		return &exitError{exitUsage, fmt.Errorf("--memory: expected a number with M or G (MiB, GiB), such as 1500M, found %q", f.Memory)}
+	case unit == "G":
+		mib <<= 10
+	}
+	if mib < minMemoryMiB {
+		return &exitError{exitUsage, fmt.Errorf("--memory: expected at least %dM, found %s", minMemoryMiB, f.Memory)}
+	}
+	return nil
 }
 
 // shape names the hardware, for baselines of its firmware.
@@ -205,6 +232,9 @@ type hostStartCmd struct {
 }
 
 func (c hostStartCmd) Run(e *env) error {
+	if err := c.machineFlags.check(); err != nil {
+		return err
+	}
 	d, err := e.dir()
 	if err != nil {
 		return err

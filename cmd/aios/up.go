@@ -25,6 +25,13 @@ type roundFlags struct {
 	JSON     bool          `help:"One JSON object a line (docs/events.md)."`
 }
 
+func (f roundFlags) check() error {
+	if f.Interval < time.Second {
+		return &exitError{exitUsage, fmt.Errorf("--interval: expected at least 1s, found %s", f.Interval)}
+	}
+	return nil
+}
+
 // upCmd is the whole story: keys, image, boot, proof.
 type upCmd struct {
 	machineFlags
@@ -33,6 +40,9 @@ type upCmd struct {
 }
 
 func (c upCmd) Run(e *env) error {
+	if err := errors.Join(c.machineFlags.check(), c.roundFlags.check()); err != nil {
+		return err
+	}
 	d, err := e.dir()
 	if err != nil {
 		return err

@@ -81,6 +81,9 @@ type attestCmd struct {
 
 // Run takes no lock: the host that it talks to may hold it.
 func (c attestCmd) Run(e *env) error {
+	if err := c.roundFlags.check(); err != nil {
+		return err
+	}
 	d, err := e.dir()
 	if err != nil {
 		return err
