@@ -22,7 +22,7 @@ import (
 const (
 	exitOK      = 0 // it did; a command that judges a host: and the verdict is affirming
 	exitFailed  = 1 // the command did not do what it was asked
-	exitUsage   = 2 // there is no such command or flag
+	exitUsage   = 2 // no such command or flag, or a value out of bounds
 	exitPartial = 3 // `verifier replay`: a log was read in part
 )
 
