@@ -236,13 +236,17 @@ func FuzzBegin(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(id.EKCertificate, id.EKPublic, id.AKPublic, id.CreationData, id.CreationAttest, id.CreationSignature)
-	f.Fuzz(func(t *testing.T, cert, ekPublic, akPublic, data, attest, signature []byte) {
-		id := &evidence.Identity{EKCertificate: cert, EKPublic: ekPublic, AKPublic: akPublic, CreationData: data, CreationAttest: attest, CreationSignature: signature}
-		again, err := Begin(id, roots, now)
-		if err == nil && (again.HostID() != p.HostID() || !slices.Equal(akPublic, tpm.AKPublic())) {
+	f.Add(uint8(0), uint16(0), uint16(0), []byte{})
+	f.Add(uint8(2), uint16(5), uint16(1), []byte{0x05})
+	f.Fuzz(func(t *testing.T, which uint8, at, cut uint16, with []byte) {
+		id := *id
+		fields := []*[]byte{&id.EKCertificate, &id.EKPublic, &id.AKPublic, &id.CreationData, &id.CreationAttest, &id.CreationSignature}
+		field := fields[int(which)%len(fields)]
+		*field = tpmtest.Splice(*field, int(at), int(cut), with)
+		again, err := Begin(&id, roots, now)
+		if err == nil && (again.HostID() != p.HostID() || !slices.Equal(id.AKPublic, tpm.AKPublic())) {
 			t.Errorf("enrols %s", again.HostID())
 		}
-		(&Host{}).SameEK(ekPublic)
+		(&Host{}).SameEK(id.EKPublic) // must not panic
 	})
 }

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/google/go-tpm/tpm2"
 
@@ -229,4 +230,13 @@ func must[T any](v T, err error) T {
 		panic(err) // cannot fail: the key was made here
 	}
 	return v
+}
+
+// Splice returns b with cut bytes at a place replaced by others, for tests and
+// fuzz targets that alter what a TPM said: keys differ from run to run, so an
+// alteration can be kept where altered bytes cannot.
+func Splice(b []byte, at, cut int, with []byte) []byte {
+	at = min(at, len(b))
+	cut = min(cut, len(b)-at)
+	return slices.Concat(b[:at], with, b[at+cut:])
 }
