@@ -212,10 +212,28 @@ func (s *source) constant(name string) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			return []string{"`" + name + "`", "`" + size(v) + "`", comment(spec.Doc, spec.Comment)}, nil
+			text := size(v)
+			if l, ok := spec.Values[i].(*ast.BasicLit); ok && strings.HasPrefix(l.Value, "0x") { // an address
+				text = strings.ReplaceAll(l.Value, "_", "")
+			}
+			note := comment(spec.Doc, spec.Comment)
+			if note == "" {
+				note = comment(s.alone(spec))
+			}
+			return []string{"`" + name + "`", "`" + text + "`", note}, nil
 		}
 	}
 	return nil, fmt.Errorf("%s: no constant %s", s.name, name)
+}
+
+// alone is the comment above a declaration that declares nothing else.
+func (s *source) alone(spec ast.Spec) *ast.CommentGroup {
+	for _, d := range s.file.Decls {
+		if g, ok := d.(*ast.GenDecl); ok && len(g.Specs) == 1 && g.Specs[0] == spec {
+			return g.Doc
+		}
+	}
+	return nil
 }
 
 // size writes large round numbers of bytes as people say them.
