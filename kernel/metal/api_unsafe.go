@@ -160,5 +160,19 @@ func ReadControl() Control {
 	return c
 }
 
+// NeedsIsolation tells whether ring 3 can read the kernel's pages through this
+// CPU's speculation (Meltdown): an Intel processor that does not say that it
+// cannot (RDCL_NO, Intel SDM 4, IA32_ARCH_CAPABILITIES). The kernel's pages are
+// mapped in every program's tables; there is no isolation from them.
+func NeedsIsolation() bool {
+	const genuineIntel = 0x756e6547 // "Genu"
+	if _, vendor, _, _ := cpuid(0, 0); vendor != genuineIntel {
+		return false
+	}
+	const capabilities, msr, safe = 1 << 29, 0x10a, 1
+	_, _, _, d := cpuid(7, 0)
+	return d&capabilities == 0 || rdmsr(msr)&safe == 0
+}
+
 // CPUID is the instruction.
 func CPUID(leaf, sub uint32) (a, b, c, d uint32) { return cpuid(leaf, sub) }

@@ -44,6 +44,9 @@ func dump(t *thread) {
 	puts("tid ")
 	putHex(t.tid)
 	puts("\n")
+	if t.cs == kernelCS {
+		trace(t)
+	}
 }
 
 // die reports a state from which there is no way on, and stops the machine.
@@ -55,9 +58,14 @@ func die(why string, t *thread) {
 	poweroff(101)
 }
 
-// failed is the kernel's last word to people and to whoever reads the console.
+// failed is the last word to people and to whoever reads the console, of the
+// kernel or of the boot stage.
 func failed(why string) {
-	puts("aios kernel: FAILED reason=\"")
+	if efiMode {
+		puts("aios boot: REFUSED stage=\"internal\" reason=\"")
+	} else {
+		puts("aios kernel: FAILED reason=\"")
+	}
 	puts(why)
 	puts("\" remedy=\"every CPU is stopped; report the lines around this one, and reset the machine\"\n")
 }

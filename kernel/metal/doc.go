@@ -26,6 +26,14 @@
 // avoids small goroutine stacks and the red zone. The offsets that the assembly
 // uses are in layout_amd64.h and are checked against the Go structs by a test.
 //
+// # What ring 3 can see
+//
+// A program's tables hold the kernel's upper half and its window as supervisor
+// pages, so that a system call does not change CR3. On CPUs that keep ring 3
+// from them in speculation too (AMD's, Intel's with RDCL_NO) no page-table
+// isolation is needed; there is none for the others, and the kernel says so
+// when it starts on one (NeedsIsolation).
+//
 // Everything that touches the machine carries the build tag aios and needs the
 // link flags that boot/cmd/mkmetal passes; the plain tree does not build it.
 package metal

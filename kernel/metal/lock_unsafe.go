@@ -35,15 +35,23 @@ func serveFlush() {
 	}
 }
 
-// flushOthers makes every other CPU forget its translations; when it returns
-// none uses an old one. The lock is held.
-func flushOthers() {
+var barrier uint32
+
+// flushOthers makes the other CPUs forget their translations of a space, or of
+// all (root 0); when it returns none uses an old one. A CPU that is not on the
+// space has none: there are no global pages, and loading CR3 drops the rest.
+// The lock is held.
+func flushOthers(root uint64) {
 	if ncpus == 1 {
 		return
 	}
+	// A CPU that enters the space from here on finds the tables as they are
+	// now: the entries are written before its CR3 is looked at.
+	atomic.AddUint32(&barrier, 1)
 	me := thisCPU().index
 	for i := 0; i < ncpus; i++ {
-		if c := &cpus[i]; c.index != me && c.online != 0 {
+		c := &cpus[i]
+		if c.index != me && c.online != 0 && (root == 0 || atomic.LoadUint64(&c.cr3) == root) {
 			atomic.StoreUint32(&c.flush, 1)
 			sendIPI(c.apic, vecFlush)
 		}

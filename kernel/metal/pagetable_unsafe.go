@@ -2,6 +2,8 @@
 
 package metal
 
+import "unsafe"
+
 // Page-table entries (Intel SDM 3A, 4.5).
 const (
 	ptePresent = 1 << 0
@@ -81,4 +83,36 @@ func fill(e uintptr) bool {
 	}
 	*p64(e) = uint64(f) | *p64(e)&^pteLazy | ptePresent
 	return true
+}
+
+// ramView is the kernel's view of RAM at a physical address, nil if not all of
+// it is mapped: for addresses that others have written down.
+func ramView(pa uint64, n int) []byte {
+	const top = 1 << 46 // of the physmap
+	if pa == 0 || n <= 0 || pa >= top || uint64(n) > top-pa {
+		return nil
+	}
+	for va := phys(uintptr(pa)) &^ (1<<21 - 1); va < phys(uintptr(pa))+uintptr(n); va += 1 << 21 {
+		if !mappedLarge(va) {
+			return nil
+		}
+	}
+	// Safety: the range is mapped, as just seen.
+	return unsafe.Slice(p8(phys(uintptr(pa))), n)
+}
+
+// mappedLarge tells whether the kernel has a 2 MiB page at va.
+func mappedLarge(va uintptr) bool {
+	t := uintptr(rootTable)
+	for s := uint(39); s >= 21; s -= 9 {
+		v := *p64(phys(t) + (va>>s&511)*8)
+		if v&ptePresent == 0 {
+			return false
+		}
+		if v&pteLarge != 0 {
+			return s == 21
+		}
+		t = uintptr(v & pteAddr)
+	}
+	return false
 }

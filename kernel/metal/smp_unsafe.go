@@ -2,7 +2,11 @@
 
 package metal
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"aios/kernel/hal/acpi"
+)
 
 // trampoline brings an application processor from real mode to apEntry
 // (Intel SDM 3A, 9.4). Assembled from:
@@ -29,8 +33,9 @@ var trampoline = [...]byte{
 // startAPs starts the processors that the MADT lists, one by one. From here on
 // the lock is held, until start0 is done.
 func startAPs() {
-	n := madt()
-	if n < 2 || lowPage == 0 {
+	readMADT()
+	maskIOAPICs()
+	if napics < 2 || lowPage == 0 {
 		return
 	}
 	bigLock = 1
@@ -50,7 +55,7 @@ func startAPs() {
 	*p64(b + 0x128) = 0x00209a0000000000
 	*p64(b + 0x130) = 0x00cf92000000ffff
 	*p64(b + 0x138) = 0x00cf9a000000ffff
-	for i := 0; i < n && ncpus < MaxCPUs; i++ {
+	for i := 0; i < napics && ncpus < MaxCPUs; i++ {
 		if apicIDs[i] == cpus[0].apic {
 			continue
 		}
@@ -58,7 +63,7 @@ func startAPs() {
 	}
 	*p64(entry(rootTable, lowPage, false, 0)) = 0
 	writeCR3(rootTable)
-	flushOthers()
+	flushOthers(0)
 }
 
 func startAP(c *percpu, apic uint64, idlePC, b uintptr) {
@@ -109,38 +114,38 @@ func apStart(a uintptr) {
 	atomic.StoreUint32(&c.online, 1)
 }
 
-var apicIDs [MaxCPUs]uint64
+// What ACPI says about the processors.
+var (
+	apicIDs [MaxCPUs]uint64
+	napics  int
+	nx2APIC int // that would need x2APIC mode
+)
 
-// madt walks RSDP, XSDT and MADT (ACPI 6.5, 5.2.5, 5.2.8, 5.2.12) for the
-// enabled local APICs. The full parser is kernel/hal/acpi; this one runs before
-// there is a heap, since the runtime asks for the number of CPUs as it starts.
-func madt() int {
-	if uintptr(bootInfo.RSDP) == 0 || *p8(phys(uintptr(bootInfo.RSDP)) + 15) < 2 {
-		return 0
+// readMADT fills apicIDs and ioapics. It runs before there is a heap, since the
+// runtime asks for the number of CPUs as it starts. Without tables there is one CPU.
+func readMADT() {
+	tables, err := acpi.Open(ramView, bootInfo.RSDP)
+	if err == nil {
+		err = tables.MADT(noteEntry)
 	}
-	x := phys(uintptr(*p64(phys(uintptr(bootInfo.RSDP)) + 24)))
-	size := uintptr(*p32(x + 4))
-	if size > 4096 {
-		return 0
+	if e, ok := err.(acpi.Error); ok {
+		puts("aios kernel: WARNING reason=\"")
+		puts(string(e))
+		puts("\" remedy=\"update the firmware; CPUs that it does not list are not used\"\n")
 	}
-	n := 0
-	for o := uintptr(36); o+8 <= size; o += 8 {
-		m := phys(uintptr(*p64(x + o)))
-		if *p32(m) != 0x43495041 { // "APIC"
-			continue
-		}
-		end := m + min(uintptr(*p32(m + 4)), 65536)
-		for e := m + 44; e+8 <= end && n < MaxCPUs; {
-			l := uintptr(*p8(e + 1))
-			if l < 2 {
-				break
-			}
-			if *p8(e) == 0 && *p32(e + 4)&1 != 0 {
-				apicIDs[n] = uint64(*p8(e + 3))
-				n++
-			}
-			e += l
-		}
+	if nx2APIC > 0 {
+		puts("aios kernel: WARNING reason=\"CPUs with APIC ids above 254 are not used\" remedy=\"none: this kernel has no x2APIC mode\"\n")
 	}
-	return n
+}
+
+func noteEntry(e acpi.Entry) {
+	switch {
+	case e.Kind == acpi.IOAPIC:
+		noteIOAPIC(e)
+	case e.Kind == acpi.Processor && napics < MaxCPUs:
+		apicIDs[napics] = uint64(e.APIC)
+		napics++
+	case e.Kind == acpi.X2:
+		nx2APIC++
+	}
 }

@@ -164,7 +164,7 @@ func serve(t *thread) {
 	case 231, 62: // exit_group, kill(self)
 		if uint8(t.di) != 0 {
 			stopOthers()
-			failed("the kernel panicked; the trace is above")
+			failed("panic of its own program; the trace is above")
 		}
 		poweroff(uint8(t.di))
 	case 232, 281: // epoll_wait, epoll_pwait

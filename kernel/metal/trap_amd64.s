@@ -432,6 +432,11 @@ TEXT ·entryPoints(SB),NOSPLIT,$0-72
 	MOVQ	AX, text+64(FP)
 	RET
 
+TEXT ·pclntab(SB),NOSPLIT,$0-8
+	LEAQ	runtime·pclntab(SB), AX
+	MOVQ	AX, ret+0(FP)
+	RET
+
 TEXT ·sections(SB),NOSPLIT,$0-16
 	LEAQ	runtime·etext(SB), AX
 	MOVQ	AX, etext+0(FP)

@@ -209,7 +209,7 @@ func dropUser(v uint64) uint64 {
 
 func unmapUser(root uint64, va, n uintptr) int64 {
 	eachUser(root, va, n, hideUser)
-	flushAll()
+	flushAll(root)
 	return eachUser(root, va, n, dropUser)
 }
 
@@ -229,14 +229,14 @@ func protectUser(root uint64, va, n uintptr, prot uint64) int64 {
 	}
 	newProt = prot
 	r := eachUser(root, va, n, reprotect)
-	flushAll()
+	flushAll(root)
 	return r
 }
 
 // destroySpace frees every frame and table of a space that no thread runs in,
 // and returns how many it freed.
 func destroySpace(root uint64) int64 {
-	flushOthers() // nobody holds it in CR3 any more, nor translations of it
+	flushOthers(root) // a CPU that has just left it may still hold it in CR3
 	n := int64(0)
 	for i := uintptr(0); i < 256; i++ {
 		e := *p64(phys(uintptr(root)) + i*8)

@@ -116,20 +116,21 @@ func dropToLazy(e uintptr) {
 // hidden counts the entries changed since the last flush.
 var hidden uint64
 
-// flushAll forgets the translations that hide has taken away, on every CPU.
-func flushAll() {
+// flushAll forgets the translations that hide has taken away: those of the
+// space with the given root, or of all (0).
+func flushAll(root uint64) {
 	if hidden == 0 {
 		return
 	}
 	hidden = 0
 	writeCR3(thisCPU().cr3)
-	flushOthers()
+	flushOthers(root)
 }
 
 // release unmaps [a, a+n): no CPU can reach a frame when it is freed.
 func release(a, n uintptr) {
 	each(a, n, hide)
-	flushAll()
+	flushAll(0)
 	each(a, n, drop)
 }
 
@@ -151,7 +152,7 @@ func madvise(a, n uintptr, advice uint64) int64 {
 		return -einval
 	}
 	each(a, n&^(pageSize-1), hide)
-	flushAll()
+	flushAll(0)
 	each(a, n&^(pageSize-1), dropToLazy)
 	return 0
 }
@@ -184,6 +185,6 @@ func mprotect(a, n uintptr, prot uint64) int64 {
 		}
 		*p64(e) = v
 	}
-	flushAll()
+	flushAll(0)
 	return 0
 }
