@@ -151,7 +151,7 @@ func (p *Process) grant() ([]string, error) {
 			if g.Type != abi.TypeLog {
 				break
 			}
-			l := newLineLog(p.cfg.Name, o)
+			l := newLineLog(p.cfg.Name, o, p.machine.Now)
 			object = l
 			if g.Rights&abi.RightWrite != 0 {
 				p.log = l
@@ -213,7 +213,7 @@ func (p *Process) reap() {
 	p.cancel()
 	p.caps.CloseAll()
 	if p.log != nil {
-		p.log.flush()
+		p.log.close()
 	}
 	freed, expected := p.mem.destroy()
 	p.exit = Exit{
