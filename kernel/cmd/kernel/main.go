@@ -36,6 +36,10 @@ func main() {
 	total, _ := metal.Frames()
 	line("start version=%s cpus=%d memory_mib=%d slot=%c boot_ms=%d kernel_ms=%d", version, metal.CPUs(), total>>8, info.Slot,
 		metal.Nanos(info.HandoffTSC-info.BootEntryTSC).Milliseconds(), metal.SinceReset().Milliseconds())
+	if metal.NeedsIsolation() {
+		line("WARNING reason=%q remedy=%q", "this CPU lets a program read the kernel's memory by speculation (Meltdown), and there is no page-table isolation",
+			"run no program on it that must not know the host's secrets; use a CPU with RDCL_NO")
+	}
 	if err := run(info); err != nil {
 		line("FAILED reason=%q remedy=%q", err, "the host proves nothing and runs nothing; fix the cause and boot again")
 	}
