@@ -5,13 +5,13 @@ package main
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"aios/boot/manifest"
 	"aios/kernel/machine"
 	"aios/kernel/metal"
+	"aios/kernel/target/devices"
 	"aios/kernel/target/ring0"
 	"aios/kernel/target/ring3"
 )
@@ -20,8 +20,8 @@ func main() {
 	info := metal.Boot()
 	total, _ := metal.Frames()
 	say("aios kernel: start version=test cpus=%d memory_mib=%d slot=%c", metal.CPUs(), total>>8, info.Slot)
-	cmdline := strings.Fields(string(metal.Bytes(uintptr(info.CmdlinePhys), int(info.CmdlineSize))))
-	if slices.Contains(cmdline, "bench") {
+	options := words(string(metal.Bytes(uintptr(info.CmdlinePhys), int(info.CmdlineSize))))
+	if _, ok := options["bench"]; ok {
 		bench()
 		metal.Poweroff(0)
 	}
@@ -38,6 +38,9 @@ func main() {
 	for _, c := range ring0.Cases() {
 		run(c.Name, c.Run)
 	}
+	for _, c := range devices.Cases(options["tpm"], func() { say("CHANNEL ready") }) {
+		run(c.Name, c.Run)
+	}
 	program, err := firstService()
 	if err != nil {
 		run("the program of the ring-3 cases", func() error { return err })
@@ -48,7 +51,20 @@ func main() {
 		}
 	}
 	say("TESTS failed=%d", failed)
+	if how, ok := options["end"]; ok {
+		say("END not reached: %v", ring0.End(how))
+	}
 	metal.Poweroff(0)
+}
+
+// words takes a command line apart: "bench", "tpm=crb", "end=panic".
+func words(cmdline string) map[string]string {
+	m := map[string]string{}
+	for _, w := range strings.Fields(cmdline) {
+		k, v, _ := strings.Cut(w, "=")
+		m[k] = v
+	}
+	return m
 }
 
 func suite(program []byte) *ring3.Suite {

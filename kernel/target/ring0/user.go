@@ -12,68 +12,6 @@ import (
 	"aios/kernel/metal"
 )
 
-// Exceptions (Intel SDM 3A, table 6-1).
-const (
-	vecDE = 0
-	vecDB = 1
-	vecBP = 3
-	vecUD = 6
-	vecGP = 13
-	vecPF = 14
-)
-
-// faultCases are programs that do what ring 3 may not: each must end in the
-// named exception, harm nobody and leave no frame behind.
-func faultCases() []Case {
-	var out []Case
-	for _, f := range []struct {
-		name string
-		vec  uint64
-		code []byte
-	}{
-		{"cli", vecGP, []byte{0xfa}},
-		{"hlt", vecGP, []byte{0xf4}},
-		{"out", vecGP, []byte{0xee}},
-		{"mov cr3", vecGP, []byte{0x0f, 0x22, 0xd8}},
-		{"wrmsr", vecGP, []byte{0x0f, 0x30}},
-		{"lgdt", vecGP, []byte{0x0f, 0x01, 0x14, 0x24}},
-		{"swapgs", vecGP, []byte{0x0f, 0x01, 0xf8}},
-		{"sysret", vecGP, []byte{0x48, 0x0f, 0x07}},
-		{"int to the timer's vector", vecGP, []byte{0xcd, 0x20}},
-		{"int3", vecGP, []byte{0xcc}},
-		{"ud2", vecUD, []byte{0x0f, 0x0b}},
-		{"wrfsbase", vecUD, []byte{0xf3, 0x48, 0x0f, 0xae, 0xd0}},
-		{"divide by zero", vecDE, []byte{0x31, 0xc9, 0xf7, 0xf1}},
-		{"single step", vecDB, []byte{0x68, 0x00, 0x01, 0x00, 0x00, 0x9d, 0x90, 0x90}},
-		{"read kernel text", vecPF, []byte{0x48, 0x8b, 0x04, 0x25, 0x00, 0x10, 0x00, 0x40}},
-		{"read the physmap", vecPF, []byte{0x48, 0xb8, 0, 0, 0, 0, 0, 0x80, 0xff, 0xff, 0x48, 0x8b, 0x00}},
-		{"read the local APIC", vecPF, []byte{0xb8, 0x20, 0x00, 0xe0, 0xfe, 0x8b, 0x00}},
-		{"write own text", vecPF, []byte{0x48, 0xb8, 0, 0, 0x40, 0, 0, 0, 0, 0, 0x88, 0x00}},
-		{"execute own stack", vecPF, []byte{0x48, 0x8d, 0x44, 0x24, 0xf0, 0xff, 0xe0}},
-		{"read address zero", vecPF, []byte{0x8b, 0x04, 0x25, 0, 0, 0, 0}},
-		{"jump to a non-canonical address", vecGP, []byte{0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0xe0}},
-	} {
-		out = append(out, Case{"ring 3: " + f.name, func() error {
-			_, before := metal.Frames()
-			p, err := newProgram(f.code...)
-			if err != nil {
-				return err
-			}
-			x := p.run()
-			vec := p.ctx.Vec
-			p.close()
-			if x != metal.ExitFault || vec != f.vec {
-				return fmt.Errorf("ended by %v, vector %d, want a fault, vector %d", x, vec, f.vec)
-			}
-			if _, after := metal.Frames(); after > before+16 {
-				return fmt.Errorf("%d frames before, %d after", before, after)
-			}
-			return nil
-		}})
-	}
-	return out
-}
-
 func userCases() []Case {
 	return []Case{
 		{"ring 3: system call gets there and back", roundTrip},

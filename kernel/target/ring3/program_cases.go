@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"aios/kernel/abi"
+	"aios/kernel/cap"
 	"aios/kernel/process"
 )
 
@@ -28,11 +30,13 @@ func (s *Suite) programCases() []Case {
 	add("goroutines, GC, 50 workers", run{args: thing("goroutines"), want: "exit status 0", say: []string{"done"}})
 	add("a loop is preempted by signal", run{args: thing("preempt"), want: "exit status 0"})
 	add("vector state stays with its thread", run{args: thing("floats"), want: "exit status 0"})
-	add("timers fire in order", run{args: thing("timers"), want: "exit status 0"})
+	add("timers fire, and not too early", run{args: thing("timers"), want: "exit status 0"})
 	add("signals to itself", run{args: thing("signal"), want: "exit status 0"})
 	add("system calls", run{args: thing("calls"), want: "exit status 0", say: []string{"a log line"}})
 	add("bad handles, wrong types, missing rights", run{args: thing("badhandles"), want: "exit status 0"})
 	add("bad pointers to every call", run{args: thing("badpointers"), want: "exit status 0"})
+	add("bad pointers to every Linux call", run{args: thing("linuxpointers"), want: "exit status 0"})
+	add("memory taken away under system calls", run{args: thing("unmaprace"), want: "exit status 0"})
 	add("what the personality refuses", run{args: thing("linux"), want: "exit status 0"})
 	add("mmap, mprotect, madvise", run{args: thing("memory"), want: "exit status 0"})
 
@@ -51,12 +55,45 @@ func (s *Suite) programCases() []Case {
 
 	add("endless loop is killed", run{args: thing("loop"), want: "killed: the test", during: s.killWhenLooping})
 	add("endless loops in eight goroutines are killed", run{args: thing("loops"), want: "killed: the test", during: s.killWhenLooping})
+	out = append(out, Case{"process: threads of all programs together are bounded", s.threadBound})
 	stream := newDuplex()
 	add("killed while it waits for a stream", run{args: thing("wait"), stream: stream, want: "killed: the test", during: s.killWhenLooping})
 	out = append(out,
 		Case{"process: a stream carries a megabyte both ways", s.echo},
 		Case{"process: six programs at once", s.together})
 	return out
+}
+
+// threadBound takes threads until there are none: the kernel's own runtime has
+// about a thousand, and must not be the one that is refused.
+func (s *Suite) threadBound() error {
+	space, err := s.Machine.NewSpace()
+	if err != nil {
+		return err
+	}
+	defer space.Destroy()
+	table := new(cap.Table)
+	var taken []*abi.UserContext
+	for len(taken) < 1024 {
+		c, _, err := space.NewThread(table)
+		if err != nil {
+			break
+		}
+		taken = append(taken, c)
+	}
+	n := len(taken)
+	for _, c := range taken {
+		space.FreeThread(c)
+	}
+	if n < 512 || n > 900 {
+		return fmt.Errorf("the host's programs got %d threads, want 512 to 900", n)
+	}
+	c, _, err := space.NewThread(table) // those given back can be had again
+	if err != nil {
+		return err
+	}
+	space.FreeThread(c)
+	return nil
 }
 
 // killWhenLooping gives the program time to get where it wants to be, and ends it.

@@ -103,11 +103,18 @@ func badHandles() error {
 	return expect("a call that does not exist", err, error(abi.NoCall))
 }
 
+// bad are addresses where a program has nothing, or nothing after eight bytes.
+var bad = []uint64{0, 8, 0xfff, 0x3ffff8, 0x40001000, 0xfee00000, 0x7e5000000000, 0x7fffffffdff8, 0x7ffffffffff8,
+	1 << 47, 1 << 62, 0xffff800000000000, ^uint64(0) - 7, ^uint64(63)}
+
+// call makes an AIOS call on a capability.
+func call(n abi.Number, name string, args ...uint64) (uint64, error) {
+	return aios.Raw(uint64(n), handle(name), args...)
+}
+
 // badPointers gives every call that takes an address bad ones.
 func badPointers() error {
 	text := uint64(reflect.ValueOf(badPointers).Pointer())
-	bad := []uint64{0, 8, 0xfff, 0x3ffff8, 0x40001000, 0xfee00000, 0x7e5000000000, 0x7fffffffdff8, 0x7ffffffffff8,
-		1 << 47, 1 << 62, 0xffff800000000000, ^uint64(0) - 7, ^uint64(63)}
 	for _, c := range abi.Calls {
 		for i, a := range c.Args {
 			if a.Kind == abi.Value {
