@@ -7,15 +7,15 @@ import (
 
 // figure sums up what was measured several times.
 type figure struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-	N      int     `json:"n"`
+	Median float64   `json:"median"`
+	Min    float64   `json:"min"`
+	Max    float64   `json:"max"`
+	Turns  []float64 `json:"turns"` // in their order
 }
 
 // sum makes a figure. Preconditions: values is not empty.
 func sum(values []float64) figure {
-	return figure{median(values), slices.Min(values), slices.Max(values), len(values)}
+	return figure{median(values), slices.Min(values), slices.Max(values), values}
 }
 
 // median is the middle value, or the mean of the two in the middle.

@@ -34,16 +34,16 @@ func TestMeasurement(t *testing.T) {
 	}
 }
 
-func TestMedians(t *testing.T) {
+func TestEach(t *testing.T) {
 	a, b := batches{}, batches{}
 	for _, l := range []string{"B x 3 ns", "INIT", "B x 1 ns", "B x 2 ns", "B y 9 ns"} {
 		a.add(l)
 	}
 	b.add("B x 7 ns")
-	if got, err := medians([]batches{a, b}, "x"); err != nil || len(got) != 2 || got[0] != 2 || got[1] != 7 {
+	if got, err := each([]batches{a, b}, "x", median); err != nil || len(got) != 2 || got[0] != 2 || got[1] != 7 {
 		t.Errorf("%v, %v, want 2 and 7", got, err)
 	}
-	if _, err := medians([]batches{a, b}, "y"); err == nil {
+	if _, err := each([]batches{a, b}, "y", median); err == nil {
 		t.Error("a boot that measured nothing was passed over")
 	}
 }

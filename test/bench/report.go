@@ -125,13 +125,16 @@ strayed from it. Less is better; a row in which AIOS took longer is marked LOST.
 ## What is compared with what
 
 - **System calls**: a loop of the bare call in assembly, in ring 3 of each kernel, in batches of about 50 ms; the two
-  virtual machines differ in their disk alone. "null" checks a capability and returns. The Linux personality serves what
-  the Go runtime of a ring-3 program asks for; its calls are not meant to be hot, and are shown because they are lost.
-  Under emulation (TCG) the ratios hold for this virtual machine and say little about KVM or hardware.
+  virtual machines differ in their disk alone. "null" checks a capability and returns; it and ClockRead are answered in
+  the entry of the system call. Whatever else runs on the host disturbs most batches of some boots, hence the row of the
+  fastest. The Linux personality serves what the Go runtime of a ring-3 program asks for: each of its calls wakes a
+  goroutine of the kernel, time.Now makes two of them, and where Linux has a clock that its vDSO can read, time.Now makes
+  none there. Under emulation (TCG) the ratios hold for this virtual machine and say little about KVM or hardware.
 - **Reset to verdict**: from the start of QEMU until a verifier has the host's quote, has appraised it and has said
   "affirming" (` + "`aios up --once`" + `, image built, host enrolled), beside the time until Debian's kernel runs the first
   program of its initial RAM disk, and proves nothing. That kernel is a signed unified kernel image with systemd's EFI
   stub and an initial RAM disk of that one program: a Debian system takes longer.
+- **Quotes**: ours checks a signature itself, to say which condition failed, and has go-attestation check it once more.
 - **Replay**: parsing a log, replaying it and comparing with every PCR of every bank that both can compute, over those
   recorded logs that both accept.
 `)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -76,7 +77,7 @@ func TestWrite(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil {
 		t.Fatal(err)
 	}
-	if len(back.Rows) != 3 || *back.Rows[0].Ratio != *r.Rows[0].Ratio || !back.Rows[1].Lost || back.Rows[2].Peer != nil || back.Machine.CPU != "Model 7" {
+	if len(back.Rows) != 3 || !reflect.DeepEqual(back.Rows[0].Ratio, r.Rows[0].Ratio) || !back.Rows[1].Lost || back.Rows[2].Peer != nil || back.Machine.CPU != "Model 7" {
 		t.Errorf("the JSON does not hold the report: %s", text)
 	}
 	md, err := os.ReadFile(doc)

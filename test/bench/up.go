@@ -27,7 +27,7 @@ func newUpHost(o options, dir string) (upHost, error) {
 
 // upTimes are the times of one run of `aios up`.
 type upTimes struct {
-	verdict  time.Duration // from the start of QEMU to the first verdict
+	verdict  time.Duration // from the start of QEMU, which is told some milliseconds after it, to the first verdict
 	firmware time.Duration // from reset to the first line of our boot stage
 }
 
