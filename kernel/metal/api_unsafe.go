@@ -88,11 +88,6 @@ func CPUs() int { return ncpus }
 // Frames reports physical memory in 4 KiB frames.
 func Frames() (total, used uint64) { return framesTotal, framesUsed }
 
-// FreePhys gives RAM of the hand-over, which nobody uses any more, to the allocator.
-func FreePhys(pa uintptr, n int) {
-	call("free physical memory", sysFreePhys, pa, uintptr(n), 0, 0)
-}
-
 // SetFast installs what answers abi.SysNull and abi.SysClockRead in the SYSCALL
 // entry: it gets the context's Fast word, the number, the handle and the
 // time-stamp counter (Since), and returns the result and 1, or the number and 0 to take the long way. It runs

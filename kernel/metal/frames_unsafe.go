@@ -19,6 +19,7 @@ var (
 	freeList    uintptr // physical address of the first free frame
 	framesTotal uint64
 	framesUsed  uint64
+	framesLost  uint64  // of firmware's, for which there was no region left
 	kept        uint64  // frames that programs cannot have
 	lowTable    uintptr // a spare frame below 4 GiB for the first PML4
 )
@@ -92,11 +93,19 @@ func addRegion(start, end uintptr) {
 			return
 		}
 	}
-	if start >= end || nregions == maxRegions {
+	if start >= end {
 		return
 	}
-	regions[nregions] = region{start, end}
-	nregions++
+	switch {
+	case nregions > 0 && regions[nregions-1].end == start:
+		regions[nregions-1].end = end
+	case nregions < maxRegions:
+		regions[nregions] = region{start, end}
+		nregions++
+	default:
+		framesLost += uint64(end-start) / pageSize
+		return
+	}
 	framesTotal += uint64(end-start) / pageSize
 }
 
@@ -107,8 +116,11 @@ var (
 )
 
 func reserve(start, size uintptr) {
-	if size == 0 || nreserved == len(reserved) {
+	if size == 0 {
 		return
+	}
+	if nreserved == len(reserved) {
+		die("more was handed over than can be kept apart from free memory", nil)
 	}
 	reserved[nreserved] = region{start &^ (pageSize - 1), (start + size + pageSize - 1) &^ (pageSize - 1)}
 	nreserved++

@@ -32,7 +32,6 @@ const (
 	sysFreeFrame
 	sysMapDevice
 	sysEFICall
-	sysFreePhys
 	sysControl
 )
 

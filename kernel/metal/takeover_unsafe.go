@@ -105,6 +105,9 @@ func takeOver(info, end uintptr) {
 			addRegion(start, start+size)
 		}
 	})
+	if framesLost > 0 {
+		puts("aios kernel: WARNING reason=\"the firmware's memory map is in too many pieces\" remedy=\"none: some memory is not used\"\n")
+	}
 	keepReserve()
 }
 

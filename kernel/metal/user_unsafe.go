@@ -329,9 +329,6 @@ func own(t *thread) {
 			*(*Control)(ptr(uintptr(t.di))) = Control{uint32(thisCPU().apic), readCR0(), readCR4(), rdmsr(0xc0000080)}
 			r = 0
 		}
-	case sysFreePhys:
-		addRegion(uintptr(t.di), uintptr(t.di+t.si))
-		r = 0
 	case sysEFICall:
 		if efiMode {
 			t.ax = efiCall(uintptr(t.di), uintptr(t.si))
