@@ -178,7 +178,18 @@ func (s *Suite) together() error {
 
 // supervisorCases restart a service that dies.
 func (s *Suite) supervisorCases() []Case {
-	return []Case{{"supervisor: a service that dies is started again", func() error {
+	return []Case{{"supervisor: a service that may not be started again stays down", func() error {
+		events := &memoryLog{}
+		r := run{args: []string{"nil"}}
+		e, err := process.NewSupervisor(s.Machine, events.Line).Run(context.Background(), s.config(&r), false)
+		if err != nil {
+			return err
+		}
+		if e.Reason != "exit status 2" || e.Lost != 0 || strings.Count(events.text(), "service start") != 1 {
+			return fmt.Errorf("ended with %q, %d frames lost; events:\n%s", e.Reason, e.Lost, events.text())
+		}
+		return nil
+	}}, {"supervisor: a service that dies is started again", func() error {
 		events := &memoryLog{}
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()

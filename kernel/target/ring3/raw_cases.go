@@ -137,6 +137,7 @@ func (s *Suite) rawCases() []Case {
 	add("handler with the kernel's address as stack", "signal 11 at 0x401048: no room", rawELF(catchAll(exitAt, 0), sys(linuxSigaction, 11, dataAt, 0, 8), mov("rsp", 0xffff800000001000), fault))
 	add("handler at a non-canonical address", "page fault: read of 0x0", rawELF(catchAll(1<<47, 0), sys(linuxSigaction, 11, dataAt, 0, 8), fault))
 	add("a fault in the handler", "page fault: read of 0x0", rawELF(catchAll(textAt+0x800, 0), sys(linuxSigaction, 11, dataAt, 0, 8), fault, pad(0x800), fault))
+	add("a fault leaves the red zone as it was", "exit status 0", rawELF(words(textAt+0x800, 0x04000000, textAt+0x900, 0), redZone()))
 	add("SIGKILL to itself", "signal 9", rawELF(nil, sys(linuxTgkill, 100, 100, 9), []byte{0xeb, 0xfe}))
 
 	// clone; both push; the child has no stack
@@ -163,6 +164,22 @@ var cloneChild = slices.Concat([]byte{
 	0x50, // push rax
 	0x90, // nop
 }, sys(linuxFutex, dataAt, 0, 0, 0))
+
+// redZone puts a word below the stack pointer, faults, has the handler step
+// over the faulting instruction, and looks for the word.
+func redZone() []byte {
+	const word = 0x1234567812345678
+	code := slices.Concat(
+		mov("rsp", dataAt+0x3000), mov("rax", word), []byte{0x48, 0x89, 0x44, 0x24, 0xf8}, // mov [rsp-8], rax
+		sys(linuxSigaction, 11, dataAt, 0, 8),
+		mov("rax", 0), []byte{0x48, 0x8b, 0x00}, // mov rax, [rax]
+		mov("rdx", word), []byte{0x48, 0x39, 0x54, 0x24, 0xf8, 0x75, byte(len(exit0))}, // cmp [rsp-8], rdx; jne
+		exit0, sys(linuxExitGroup, 1))
+	code = append(code, make([]byte, 0x800-len(code))...)
+	code = append(code, 0x48, 0x83, 0x82, 0xa8, 0, 0, 0, 3, 0xc3) // handler: add qword [rdx+168], 3, the RIP in its ucontext; ret
+	code = append(code, make([]byte, 0x900-len(code))...)
+	return append(code, sys(linuxSigreturn)...)
+}
 
 // pad fills up to an offset in the text after one sigaction and one load.
 func pad(to int) []byte {
