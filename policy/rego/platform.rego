@@ -18,7 +18,7 @@ secure_boot_text := sprintf("Secure Boot: %s: %s", [input.secure_boot.state, obj
 manifest_denials := array.concat(
 	[{
 		"code": "manifest.rollback",
-		"text": sprintf("manifest version: expected at least %v, found %v", [manifest_floor, manifest_version]),
+		"text": manifest_text,
 		"remedy": "boot the newest image; if the floor is wrong, lower it on the verifier, on purpose",
 	} |
 		not manifest_fresh
@@ -32,9 +32,16 @@ manifest_denials := array.concat(
 	],
 )
 
-default manifest_version := 0
+# Words may never be undefined: a denial without them would vanish.
+default manifest_text := "manifest version: none is proven"
 
-manifest_version := input.manifest.version
+manifest_text := sprintf("manifest version: expected at least %v, found %v", [manifest_floor, input.manifest.version]) if {
+	input.manifest.version != 0
+}
+
+manifest_text := sprintf("manifest version: expected at least %v, none is proven", [manifest_floor]) if {
+	object.get(input, ["manifest", "version"], 0) == 0
+}
 
 default manifest_floor := "a floor"
 
@@ -55,8 +62,8 @@ strong_banks := {"sha256", "sha384", "sha512"}
 
 bank_denials := [{
 	"code": "bank",
-	"text": sprintf("PCR banks: expected one of sha256, sha384, sha512, found %v", [object.get(input, "banks", [])]),
-	"remedy": "allocate the sha256 bank in the TPM (firmware setup) and boot again; SHA-1 proves nothing any more",
+	"text": bank_text,
+	"remedy": bank_remedy,
 } |
 	not strong_bank
 ]
@@ -65,3 +72,14 @@ strong_bank if {
 	some bank in input.banks
 	bank in strong_banks
 }
+
+any_bank if {
+	some _ in input.banks
+}
+
+default bank_text := "PCR banks: expected one of sha256, sha384, sha512, none is proven"
+
+bank_text := sprintf("PCR banks: expected one of sha256, sha384, sha512, found %v", [input.banks]) if any_bank
+default bank_remedy := "see what is wrong with the quote: without a good one no bank is proven"
+
+bank_remedy := "allocate the sha256 bank in the TPM (firmware setup) and boot again; SHA-1 proves nothing any more" if any_bank
