@@ -14,7 +14,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
+	"strings"
 
 	"aios/boot/manifest"
 	"aios/boot/measure"
@@ -47,9 +49,9 @@ type Verdict struct {
 	Reasons    []policy.Reason       `json:"reasons"`
 	Checks     []policy.Check        `json:"checks"`
 	PCRs       map[string]policy.PCR `json:"pcrs"`
-	SecureBoot eventlog.SecureBoot   `json:"secure_boot"`
-	Manifest   policy.Manifest       `json:"manifest"`
-	Quoted     bool                  `json:"quoted"` // the quote is good: what follows was said by the TPM
+	SecureBoot eventlog.SecureBoot   `json:"secure_boot"` // not proven unless the log explains the quoted PCRs
+	Manifest   policy.Manifest       `json:"manifest"`    // empty in the same case
+	Quoted     bool                  `json:"quoted"`      // the quote is good: what follows was said by the TPM
 	ResetCount uint32                `json:"reset_count"`
 	Clock      uint64                `json:"clock_ms"`
 }
@@ -75,12 +77,19 @@ func Appraise(ctx context.Context, in Input) (*Verdict, error) {
 	if f.info != nil {
 		v.Quoted, v.ResetCount, v.Clock = true, f.info.ResetCount, f.info.Clock
 	}
+	if !v.Quoted || !f.explained {
+		v.SecureBoot = eventlog.SecureBoot{State: eventlog.SecureBootNotProven, Reason: "the event log does not explain PCRs that the TPM signed"}
+		v.Manifest = policy.Manifest{Floor: in.Host.Floor}
+	}
 	return v, nil
 }
 
 // Baseline takes the values of the firmware's PCRs from the evidence of an
 // enrolment: fresh, signed by the host's key, and explained by its log.
 func Baseline(in Input) (map[string]string, error) {
+	if in.Evidence == nil || in.Host == nil || in.Reference == nil {
+		return nil, errors.New("baseline: evidence, host and reference are all needed")
+	}
 	f := &facts{in: in}
 	if err := f.quote(); err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
@@ -108,6 +117,7 @@ type facts struct {
 	manifest     policy.Manifest
 	info         *quote.Info
 	log          *eventlog.Log
+	explained    bool // the log was read to its end, leads to the PCRs, and its events are what was extended
 }
 
 func (f *facts) ok(name, format string, a ...any) {
@@ -146,15 +156,16 @@ func (f *facts) quote() error {
 	e := f.in.Evidence
 	key, err := quote.ParseKey(f.in.Host.AKPublic)
 	if err != nil {
-		f.fail(policy.CheckSignature, "the host's record is damaged: enrol it again", "%v", err)
+		for _, name := range []string{policy.CheckNonce, policy.CheckSignature, policy.CheckPCRDigest} {
+			f.fail(name, "the host's record is damaged: enrol it again", "cannot be checked: %v", err)
+		}
 		return err
 	}
 	q := &quote.Quote{Attest: e.Attest, Signature: e.Signature}
-	if len(e.PCRs) != quote.PCRs {
-		err = fmt.Errorf("%w: %d values, want %d", quote.ErrPCRs, len(e.PCRs), quote.PCRs)
-	} else {
-		copy(q.PCRs[:], e.PCRs)
-		f.info, err = quote.Verify(key, q, quote.Policy{Nonce: f.in.Nonce, Banks: sha256Only, All: true})
+	copy(q.PCRs[:], e.PCRs)
+	f.info, err = quote.Verify(key, q, quote.Policy{Nonce: f.in.Nonce, Banks: sha256Only, All: true})
+	if n := len(e.PCRs); n != quote.PCRs {
+		f.info, err = nil, join(err, fmt.Errorf("%w: %d values, want %d", quote.ErrPCRs, n, quote.PCRs))
 	}
 	named := false
 	for _, c := range []struct {
@@ -187,25 +198,30 @@ func (f *facts) quote() error {
 	return err
 }
 
+// join puts err in front of what quote.Verify has joined.
+func join(verified, err error) error { return errors.Join(err, verified) }
+
 // lineFor picks, of a joined error, the part of one of the kinds.
 func lineFor(err error, kinds []error) string {
-	parts := []error{err}
 	if j, ok := err.(interface{ Unwrap() []error }); ok {
-		parts = j.Unwrap()
-	}
-	for _, p := range parts {
-		for _, k := range kinds {
-			if errors.Is(p, k) {
-				return p.Error()
+		for _, p := range j.Unwrap() {
+			for _, k := range kinds {
+				if errors.Is(p, k) {
+					return lineFor(p, kinds)
+				}
 			}
 		}
 	}
 	return err.Error()
 }
 
-// systemManifest checks that the manifest in the evidence is the measured one.
+var keyID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// systemManifest checks that the manifest in the evidence is the measured one:
+// that of the first event of PCR 9.
 func (f *facts) systemManifest() {
 	const remedy = "boot an image whose manifest is signed by a trusted key"
+	f.manifest.Floor = f.in.Host.Floor
 	payload := f.in.Evidence.Manifest
 	m, err := manifest.Parse(payload)
 	if err != nil {
@@ -213,23 +229,40 @@ func (f *facts) systemManifest() {
 		return
 	}
 	sum := sha256.Sum256(payload)
-	want := fmt.Sprintf("aios.manifest sha256:%x version=%d key=", sum, m.Version)
-	for i := range f.log.Events {
-		e := &f.log.Events[i]
-		if e.PCR != 9 || e.Type != eventlog.EVEventTag {
-			continue
-		}
-		text, ok := measure.ParseTagged(e.Data)
-		if !ok || len(text) < len(want) || text[:len(want)] != want {
-			continue
-		}
-		f.manifest = policy.Manifest{Version: m.Version, Floor: f.in.Host.Floor, Key: text[len(want):]}
-		if f.manifest.Key != f.in.Reference.ManifestKey.String() {
-			f.fail(policy.CheckManifest, remedy, "the manifest was signed by key %s, the image's by %s", f.manifest.Key, f.in.Reference.ManifestKey)
-			return
-		}
-		f.ok(policy.CheckManifest, "manifest version %d, signed by key %s, was measured", m.Version, f.manifest.Key)
+	e := f.first(measure.KernelPCR)
+	if e == nil {
+		f.fail(policy.CheckManifest, remedy, "the log has no event of PCR %d: no manifest was measured", measure.KernelPCR)
 		return
 	}
-	f.fail(policy.CheckManifest, remedy, "no event of PCR 9 measured the manifest that the host shows (sha256 %x)", sum)
+	key, ok := strings.CutPrefix(measured(e), fmt.Sprintf("aios.manifest sha256:%x version=%d key=", sum, m.Version))
+	if !ok || !keyID.MatchString(key) {
+		f.fail(policy.CheckManifest, remedy, "the manifest that the host shows (version %d, sha256 %x) is not the one that was measured: %s", m.Version, sum, e.Describe())
+		return
+	}
+	f.manifest.Version, f.manifest.Key = m.Version, key
+	if want := f.in.Reference.ManifestKey.String(); key != want {
+		f.fail(policy.CheckManifest, remedy, "the manifest was signed by key %s, the image's by %s", key, want)
+		return
+	}
+	f.ok(policy.CheckManifest, "manifest version %d, signed by key %s, was measured", m.Version, key)
+}
+
+// first gives the first event that extended a PCR, nil if there is none.
+func (f *facts) first(pcr uint32) *eventlog.Event {
+	for i := range f.log.Events {
+		if e := &f.log.Events[i]; e.PCR == pcr && e.Extends() {
+			return e
+		}
+	}
+	return nil
+}
+
+// measured gives the text of an event that the boot stage made, "" for any other
+// and for one whose text is not what was extended.
+func measured(e *eventlog.Event) string {
+	text, ok := measure.ParseTagged(e.Data)
+	if !ok || uint32(e.Type) != measure.EventTag || e.CheckDigest().State != eventlog.Matched {
+		return ""
+	}
+	return text
 }

@@ -74,6 +74,10 @@ func (e *Event) computable() bool {
 	return false
 }
 
+// HashesData tells whether every digest that can be computed is that of the
+// event's data as it stands, which leaves no room for what else it may be.
+func (e *Event) HashesData() bool { return e.hashes(e.Data) }
+
 // hashes tells whether every digest that can be computed is that of data.
 func (e *Event) hashes(data []byte) bool {
 	var buf [64]byte
