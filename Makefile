@@ -23,7 +23,7 @@ UP_FLAGS    := $(if $(ONCE),--once) $(if $(JSON),--json)
 
 .PHONY: help
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
 .PHONY: prepare
 prepare: ## install missing Debian packages (needs root or sudo)

@@ -176,6 +176,7 @@ func (s *Session) appraise(ctx context.Context, in appraisal.Input) (*appraisal.
 	if err != nil { // the appraisal will say the same, and more
 		return appraisal.Appraise(ctx, in)
 	}
+	plain := in
 	with := *s.Host
 	with.Baseline = baseline
 	with.Baselines = maps.Clone(s.Host.Baselines)
@@ -185,8 +186,11 @@ func (s *Session) appraise(ctx context.Context, in appraisal.Input) (*appraisal.
 	with.Baselines[s.v.Shape] = baseline
 	in.Host = &with
 	verdict, err := appraisal.Appraise(ctx, in)
-	if err != nil || !verdict.Affirming() {
-		return verdict, err
+	switch {
+	case err != nil:
+		return nil, err
+	case !verdict.Affirming(): // nothing is taken, so nothing was compared
+		return appraisal.Appraise(ctx, plain)
 	}
 	if err := s.v.Hosts.Put(&with); err != nil {
 		return nil, err
