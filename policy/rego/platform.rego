@@ -39,10 +39,6 @@ manifest_text := sprintf("manifest version: expected at least %v, found %v", [ma
 	input.manifest.version != 0
 }
 
-manifest_text := sprintf("manifest version: expected at least %v, none is proven", [manifest_floor]) if {
-	object.get(input, ["manifest", "version"], 0) == 0
-}
-
 default manifest_floor := "a floor"
 
 manifest_floor := input.manifest.floor
@@ -80,6 +76,7 @@ any_bank if {
 default bank_text := "PCR banks: expected one of sha256, sha384, sha512, none is proven"
 
 bank_text := sprintf("PCR banks: expected one of sha256, sha384, sha512, found %v", [input.banks]) if any_bank
+
 default bank_remedy := "see what is wrong with the quote: without a good one no bank is proven"
 
 bank_remedy := "allocate the sha256 bank in the TPM (firmware setup) and boot again; SHA-1 proves nothing any more" if any_bank
