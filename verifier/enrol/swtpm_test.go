@@ -5,88 +5,36 @@ package enrol
 import (
 	"bytes"
 	"errors"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-tpm/tpm2/transport"
-
 	"aios/evidence"
-	"aios/host/vm"
-	"aios/kernel/tpm"
 	"aios/verifier/ek"
+	"aios/verifier/quote/swtpmtest"
 )
-
-// machine is a manufactured swtpm with EK certificates by a CA of its own.
-type machine struct {
-	t     *testing.T
-	p     vm.Programs
-	dir   string
-	roots ek.Roots
-}
-
-func newMachine(t *testing.T) *machine {
-	t.Helper()
-	m := &machine{t: t, dir: filepath.Join(t.TempDir(), "tpm")}
-	for name, into := range map[string]*string{"swtpm": &m.p.SWTPM, "swtpm_setup": &m.p.SWTPMSetup, "swtpm_localca": &m.p.LocalCA} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		*into = path
-	}
-	if _, err := vm.ManufactureTPM(t.Context(), m.p, m.dir); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if m.roots, err = ek.LoadRoots(vm.EKRoots(m.dir)...); err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// boot runs f with the TPM after a reset.
-func (m *machine) boot(f func(*tpm.Root)) {
-	m.t.Helper()
-	err := vm.UseTPM(m.p, m.dir, func(c transport.TPM) error {
-		r, err := tpm.Open(c)
-		if err != nil {
-			return err
-		}
-		f(r)
-		return r.Close()
-	})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-}
-
-func (m *machine) identity(r *tpm.Root) *evidence.Identity {
-	m.t.Helper()
-	id, err := r.Identity()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return &evidence.Identity{EKCertificate: id.EKCertificate, EKPublic: id.EKPublic, AKPublic: id.AKPublic,
-		CreationData: id.CreationData, CreationAttest: id.CreationAttest, CreationSignature: id.CreationSignature}
-}
 
 // TestSWTPM: what the software TPM of the other tests claims to be true of a TPM.
 func TestSWTPM(t *testing.T) {
-	m, other := newMachine(t), newMachine(t)
+	m, other := swtpmtest.New(t), swtpmtest.New(t)
 	when := time.Now()
-	var foreign *evidence.Identity
-	other.boot(func(r *tpm.Root) { foreign = other.identity(r) })
-	var host *Host
-	m.boot(func(r *tpm.Root) {
-		id := m.identity(r)
-		p, err := Begin(id, m.roots, when)
+	identity := func(d *swtpmtest.Device) *evidence.Identity {
+		id, err := d.Identity()
 		if err != nil {
 			t.Fatal(err)
 		}
-		secret, err := r.Activate(p.Credential, p.Secret)
+		return id
+	}
+	var foreign *evidence.Identity
+	other.Boot(t, func(d *swtpmtest.Device) { foreign = identity(d) })
+	var host *Host
+	m.Boot(t, func(d *swtpmtest.Device) {
+		id := identity(d)
+		p, err := Begin(id, m.Roots, when)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret, err := d.Activate(p.Credential, p.Secret)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,36 +50,36 @@ func TestSWTPM(t *testing.T) {
 			t.Errorf("issued by %q, quirks %q", host.EKIssuer, host.EKQuirks)
 		}
 
-		if _, err := Begin(id, other.roots, when); !errors.Is(err, ek.ErrUnknownCA) {
+		if _, err := Begin(id, other.Roots, when); !errors.Is(err, ek.ErrUnknownCA) {
 			t.Errorf("the other installation's CA: %v, want ErrUnknownCA", err)
 		}
-		if _, err := Begin(id, m.roots, when.AddDate(-100, 0, 0)); !errors.Is(err, ek.ErrFormat) || !strings.Contains(err.Error(), "not yet valid") {
+		if _, err := Begin(id, m.Roots, when.AddDate(-100, 0, 0)); !errors.Is(err, ek.ErrFormat) || !strings.Contains(err.Error(), "not yet valid") {
 			t.Errorf("a hundred years ago: %v, want one that says not yet valid", err)
 		}
 		swapped := *id
 		swapped.EKCertificate = foreign.EKCertificate
-		if _, err := Begin(&swapped, other.roots, when); !errors.Is(err, ErrEK) {
+		if _, err := Begin(&swapped, other.Roots, when); !errors.Is(err, ErrEK) {
 			t.Errorf("the certificate of another TPM: %v, want ErrEK", err)
 		}
 
 		// An AK of another TPM with this one's EK: neither can open the credential.
 		mixed := *foreign
 		mixed.EKCertificate, mixed.EKPublic = id.EKCertificate, id.EKPublic
-		p, err = Begin(&mixed, m.roots, when)
+		p, err = Begin(&mixed, m.Roots, when)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Activate(p.Credential, p.Secret); err == nil {
+		if _, err := d.Activate(p.Credential, p.Secret); err == nil {
 			t.Error("the EK's TPM opened a credential for another TPM's AK")
 		}
-		other.boot(func(r *tpm.Root) {
-			if _, err := r.Activate(p.Credential, p.Secret); err == nil {
+		other.Boot(t, func(d *swtpmtest.Device) {
+			if _, err := d.Activate(p.Credential, p.Secret); err == nil {
 				t.Error("the AK's TPM opened a credential for another TPM's EK")
 			}
 		})
 	})
-	m.boot(func(r *tpm.Root) {
-		id := m.identity(r)
+	m.Boot(t, func(d *swtpmtest.Device) {
+		id := identity(d)
 		if !host.SameEK(id.EKPublic) || !host.SameAK(id.AKPublic) {
 			t.Error("the host is not recognised after a reboot")
 		}
