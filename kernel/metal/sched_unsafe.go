@@ -2,15 +2,21 @@
 
 package metal
 
-// Runtime threads: one FIFO of ready threads for all CPUs, a millisecond tick,
-// and a table that is scanned for time-outs and futex waiters.
+// Runtime threads: two queues of ready threads for all CPUs, a millisecond
+// tick, and a table that is scanned for time-outs and futex waiters.
+//
+// Threads that are in ring 3 wait in a queue of their own, and the kernel's come
+// first: however many programs want the CPUs, the kernel does not wait for them.
+// So that its own long work (a collection) does not lock them out, every eighth
+// choice goes to a program.
 
 var (
-	threads   [MaxThreads]uintptr // *thread, in frames of the physmap, made on demand
-	nthreads  = 1                 // slots in use so far; 0 is never one
-	readyHead uintptr
-	readyTail uintptr
-	nextWake  int64 = 1<<63 - 1 // no sleeper is due before this
+	threads  [MaxThreads]uintptr // *thread, in frames of the physmap, made on demand
+	nthreads = 1                 // slots in use so far; 0 is never one
+	kernelQueue,
+	userQueue queue
+	choices  uint64
+	nextWake int64 = 1<<63 - 1 // no sleeper is due before this
 )
 
 // newThread returns a zeroed thread that is in the table, or nil.
@@ -45,25 +51,72 @@ func newIdle(c *percpu, pc uintptr) {
 	c.idle = addr(t)
 }
 
-// ready puts t at the tail of the queue and wakes a CPU that idles.
+// queue is a FIFO, linked by thread.next.
+type queue struct{ head, tail uintptr }
+
+func (q *queue) put(t *thread) {
+	t.next = 0
+	if q.tail == 0 {
+		q.head = addr(t)
+	} else {
+		asThread(q.tail).next = addr(t)
+	}
+	q.tail = addr(t)
+}
+
+func (q *queue) take() *thread {
+	t := asThread(q.head)
+	q.head = t.next
+	if q.head == 0 {
+		q.tail = 0
+	}
+	t.next = 0
+	return t
+}
+
+// remove takes out t, which is in q.
+func (q *queue) remove(t *thread) {
+	if q.head == addr(t) {
+		q.take()
+		return
+	}
+	p := asThread(q.head)
+	for p.next != addr(t) {
+		p = asThread(p.next)
+	}
+	if p.next = t.next; p.next == 0 {
+		q.tail = addr(p)
+	}
+	t.next = 0
+}
+
+// ready puts t at the tail of its queue and wakes a CPU that idles; for a thread
+// of the kernel, one that is in ring 3 will do.
 func ready(t *thread) {
 	t.state = stReady
-	t.next = 0
-	if readyTail == 0 {
-		readyHead = addr(t)
+	if t.user != 0 {
+		userQueue.put(t)
 	} else {
-		asThread(readyTail).next = addr(t)
+		kernelQueue.put(t)
 	}
-	readyTail = addr(t)
 	if ncpus == 1 {
 		return
 	}
 	me := thisCPU().index
+	inUser := -1
 	for i := 0; i < ncpus; i++ {
-		if c := &cpus[i]; c.index != me && c.online != 0 && c.cur == c.idle {
+		c := &cpus[i]
+		switch {
+		case c.index == me || c.online == 0:
+		case c.cur == c.idle:
 			sendIPI(c.apic, vecReschedule)
 			return
+		case c.thread().user != 0:
+			inUser = i
 		}
+	}
+	if t.user == 0 && inUser >= 0 {
+		sendIPI(cpus[inUser].apic, vecReschedule)
 	}
 }
 
@@ -73,7 +126,7 @@ func pick() {
 	c := thisCPU()
 	t := c.thread()
 	if c.cur != c.idle && t.state == stRunning {
-		if readyHead == 0 {
+		if kernelQueue.head == 0 && userQueue.head == 0 {
 			return
 		}
 		t.cpu = 0
@@ -81,16 +134,16 @@ func pick() {
 	} else if c.cur != c.idle {
 		t.cpu = 0
 	}
-	if readyHead == 0 {
+	choices++
+	q := &kernelQueue
+	if q.head == 0 || userQueue.head != 0 && choices%8 == 0 {
+		q = &userQueue
+	}
+	if q.head == 0 {
 		c.cur = c.idle
 		return
 	}
-	n := asThread(readyHead)
-	readyHead = n.next
-	if readyHead == 0 {
-		readyTail = 0
-	}
-	n.next = 0
+	n := q.take()
 	n.state = stRunning
 	n.cpu = c.index + 1
 	c.cur = addr(n)

@@ -43,7 +43,7 @@ func trap(t *thread) {
 		exception(t)
 	}
 	c := thisCPU()
-	if c.thread().state != stRunning {
+	if n := c.thread(); n.state != stRunning || n.user != 0 && kernelQueue.head != 0 {
 		pick()
 	}
 	if n := c.thread(); n.pending&^n.mask != 0 && n.user == 0 && c.cur != c.idle {

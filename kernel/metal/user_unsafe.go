@@ -113,7 +113,10 @@ func kick(p uintptr) {
 		}
 		t.kicked = 1
 		if t.cpu == 0 {
-			exitUser(t, exitKick) // waiting in the queue with its program's registers
+			// Waiting for a CPU with its program's registers: it is the kernel's now.
+			userQueue.remove(t)
+			exitUser(t, exitKick)
+			ready(t)
 		} else if t.cpu-1 != thisCPU().index {
 			sendIPI(cpus[t.cpu-1].apic, vecReschedule)
 		}

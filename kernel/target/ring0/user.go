@@ -5,6 +5,7 @@ package ring0
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ func userCases() []Case {
 		{"ring 3: GS of the program does not reach the kernel", userGS},
 		{"ring 3: flags of the program do not reach the kernel", userFlags},
 		{"ring 3: programs share the CPUs", sharing},
+		{"ring 3: sixty endless loops do not hold the kernel up", crowd},
 		{"space: kernel addresses cannot be mapped", mapKernel},
 		{"space: writable and executable is refused", mapWX},
 		{"space: unmapped pages are gone at once", unmapped},
@@ -120,6 +122,50 @@ func sharing() error {
 	wg.Wait()
 	close(errs)
 	return <-errs
+}
+
+// crowd has two threads of the kernel hand a token to and fro, through the
+// scheduler each time, while sixty programs want the CPUs for themselves. How
+// long that takes is on the case's line.
+func crowd() error {
+	var programs []*program
+	var wg sync.WaitGroup
+	defer func() {
+		for _, p := range programs {
+			metal.Kick(p.ctx)
+		}
+		wg.Wait()
+		for _, p := range programs {
+			p.close()
+		}
+	}()
+	for range 60 {
+		p, err := newProgram(0xeb, 0xfe)
+		if err != nil {
+			return err
+		}
+		p.ctx.Quota = int64(time.Hour)
+		programs = append(programs, p)
+		wg.Go(func() { metal.RunUser(p.ctx) })
+	}
+	there, back := make(chan int), make(chan int)
+	go func() {
+		runtime.LockOSThread()
+		for n := range there {
+			back <- n + 1
+		}
+		close(back)
+	}()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(there)
+	for n := range 100 {
+		there <- n
+		if err := expect("token", <-back, n+1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func withSpace(f func(s *metal.Space) error) error {
