@@ -109,6 +109,8 @@ lint: ## gofmt, vet in the plain tree and with every build tag
 	@test -z "$$($(GO) run cmd/gofmt -l . | tee /dev/stderr)" || { echo "lint: the files above are not formatted: gofmt -w" >&2; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) vet -tags e2e,swtpm ./...
+	@# What is built for the machine alone, as far as it does without the overlay. There addresses are numbers.
+	@$(GO) vet -tags aios -unsafeptr=false -framepointer=false ./kernel/metal ./kernel/machine ./kernel/target/ring0
 
 .PHONY: tcb
 tcb: build ## count the lines of what has to be trusted, from what is linked
