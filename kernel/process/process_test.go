@@ -260,9 +260,9 @@ func TestFutexPingPong(t *testing.T) {
 		word := uint64(dataAt + 64)
 		turn := func(u *user, me, next uint32) {
 			for range rounds {
-				for u.load32(word) != me {
-					u.sys(sysFutex, word, futexWait, uint64(u.load32(word)))
-					// The value may have changed between load and call: Again then.
+				for v := u.load32(word); v != me; v = u.load32(word) {
+					// The word may have changed since: Again then.
+					u.sys(sysFutex, word, futexWait, uint64(v))
 				}
 				u.store(word, binary.LittleEndian.AppendUint32(nil, next))
 				u.sys(sysFutex, word, futexWake, 10)
