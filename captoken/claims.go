@@ -220,7 +220,7 @@ type claimSet struct {
 	m        *cbor.Map
 	required []int64
 	optional []int64
-	found    int // of the required ones
+	found    uint32 // a bit for each required one
 }
 
 func newClaimSet(r *cbor.Reader, required []int64, optional ...int64) *claimSet {
@@ -234,9 +234,9 @@ func (s *claimSet) next() (key int64, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	for _, k := range s.required {
+	for i, k := range s.required {
 		if k == key {
-			s.found++ // keys ascend, so none is counted twice
+			s.found |= 1 << i
 			return key, true
 		}
 	}
@@ -250,8 +250,10 @@ func (s *claimSet) next() (key int64, ok bool) {
 }
 
 func (s *claimSet) end() error {
-	if s.found < len(s.required) {
-		s.r.Fail(s.r.Offset(), "expected "+strconv.Itoa(len(s.required))+" claims that have to be there, found "+strconv.Itoa(s.found))
+	for i, k := range s.required {
+		if s.found&(1<<i) == 0 {
+			s.r.Fail(s.r.Offset(), "claim "+strconv.FormatInt(k, 10)+" is missing")
+		}
 	}
 	return s.r.End()
 }

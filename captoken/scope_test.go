@@ -82,7 +82,7 @@ func drawPatterns(t *rapid.T, label string) Patterns {
 	return p
 }
 
-var hosts = []string{"*", "*.a.test", "*.b.a.test", "a.test", "b.a.test", "c.b.a.test", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "11.0.0.0/8", "2001:db8::/32"}
+var hosts = []string{"*", "*.a.test", "*.b.a.test", "a.test", "b.a.test", "c.b.a.test", "10.0.0.0/8", "10.0.0.0/16", "10.1.0.0/16", "10.1.2.3/32", "11.0.0.0/8", "2001:db8::/32"}
 
 func drawNetwork(t *rapid.T, label string) Network {
 	one := rapid.Custom(func(t *rapid.T) Destination {
@@ -137,7 +137,7 @@ func reach(s *Scopes) (out []string) {
 					out = append(out, fmt.Sprint(p, h, port))
 				}
 			}
-			for _, a := range []string{"10.0.0.1", "10.1.9.9", "10.1.2.3", "11.1.1.1", "2001:db8::1", "2001:db9::1"} {
+			for _, a := range []string{"10.0.0.1", "10.5.0.1", "10.1.9.9", "10.1.2.3", "11.1.1.1", "2001:db8::1", "2001:db9::1"} {
 				if s.Network.AllowAddr(p, netip.MustParseAddr(a), port) {
 					out = append(out, fmt.Sprint(p, a, port))
 				}
@@ -190,5 +190,21 @@ func TestRights(t *testing.T) {
 	}
 	if len(RightNames()) != endOfRights || RightDelegate != 1<<17 {
 		t.Error("the bits have moved: they keep their meaning for good")
+	}
+}
+
+func TestCovers(t *testing.T) {
+	for _, c := range []struct {
+		p, q string
+		want bool
+	}{
+		{"*", "10.0.0.0/8", true}, {"10.0.0.0/8", "*", false}, {"10.0.0.0/8", "10.0.0.0/16", true}, {"10.0.0.0/16", "10.0.0.0/8", false},
+		{"10.0.0.0/8", "10.0.0.0/8", true}, {"10.0.0.0/8", "11.0.0.0/16", false}, {"0.0.0.0/0", "::/0", false}, {"::/0", "2001:db8::/32", true},
+		{"*.a.test", "a.test", false}, {"*.a.test", "*.b.a.test", true}, {"*.b.a.test", "*.a.test", false}, {"*.a.test", "*.a.test", true},
+		{"*.a.test", "ba.test", false}, {"a.test", "b.a.test", false}, {"*.a.test", "*", false}, {"a.test", "10.0.0.0/8", false},
+	} {
+		if got := coversHost(c.p, c.q); got != c.want {
+			t.Errorf("%s covers %s: %v", c.p, c.q, got)
+		}
 	}
 }

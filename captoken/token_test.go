@@ -56,7 +56,7 @@ func testClaims(t testing.TB) Claims {
 
 func testWant(t testing.TB) Want {
 	return Want{
-		Trusted: []Issuer{{testKey(t, "other issuer").Public(), 0}, {testKey(t, "issuer").Public(), 3}},
+		Trusted: []Issuer{{testKey(t, "other-issuer").Public(), 0}, {testKey(t, "issuer").Public(), 3}},
 		Host:    testHost, Agent: testAgent, Now: testNow, Lease: testID("lease"), Rights: RightSend | RightMemory,
 	}
 }
@@ -204,7 +204,7 @@ func TestVerifyFlippedBits(t *testing.T) {
 // An issuer that names another key than its own is refused, although it signed.
 func TestVerifyForeignIssuerClaim(t *testing.T) {
 	c := testClaims(t)
-	c.Issuer = testKey(t, "other issuer").Public().Thumbprint()
+	c.Issuer = testKey(t, "other-issuer").Public().Thumbprint()
 	token, err := seal(testKey(t, "issuer"), "token", kindToken, c.encode())
 	if err != nil {
 		t.Fatal(err)
