@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -117,6 +118,52 @@ func TestErrors(t *testing.T) {
 	var e *Error
 	if _, err := c.Challenge(ctx, nil); !errors.As(err, &e) || e.Code != CodeTPM || e.Text != "the TPM is on fire" {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestErrorText: whatever a host's error holds, it arrives, and it is printed as
+// plain text.
+func TestErrorText(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"a character at the bound", strings.Repeat("x", maxText-1) + "\u00e9", "host: " + strings.Repeat("x", maxText-1) + " (tpm)"},
+		{"no UTF-8", "a\xff\xfeb", "host: ab (tpm)"},
+		{"a terminal's commands", "\x1b[2Jgone\r\n", "host: .[2Jgone.. (tpm)"},
+		{"empty", "", "host:  (tpm)"},
+	} {
+		c2, err := Dial(t.Context(), serve(t, host{fail: errors.New(c.text)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e *Error
+		if _, err := c2.Hello(t.Context()); !errors.As(err, &e) || e.Error() != c.want {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+// TestLongAnswer: a host decides how long its answers are, up to a bound.
+func TestLongAnswer(t *testing.T) {
+	for name, frame := range map[string][]byte{
+		"no bytes": {0, 0, 0, 0}, "more than the bound": {0, 0x40, 0, 1}, "a marker's first byte": {0xff, 0, 0, 0},
+		"fewer than it says": {0, 0x40, 0, 0, 1, 2, 3}, "one byte": {0, 0, 0, 1, 0xff},
+	} {
+		a, b := net.Pipe()
+		go func() {
+			defer b.Close()
+			open := make([]byte, markerSize)
+			io.ReadFull(b, open)
+			b.Write(open)
+			readFrame(b, MaxRequest)
+			b.Write(frame)
+		}()
+		c, err := Dial(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, err := c.Hello(t.Context()); err == nil {
+			t.Errorf("%s: taken as %+v", name, h)
+		}
+		a.Close()
 	}
 }
 

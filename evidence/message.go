@@ -3,6 +3,8 @@ package evidence
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -46,7 +48,18 @@ const (
 	CodeTPM     = "tpm"         // the TPM or the kernel refused
 )
 
-func (e *Error) Error() string { return fmt.Sprintf("host: %s (%s)", e.Text, e.Code) }
+// Error is for a terminal: what a host says may not control it.
+func (e *Error) Error() string {
+	printable := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) {
+				return '.'
+			}
+			return r
+		}, s[:min(len(s), maxText)])
+	}
+	return fmt.Sprintf("host: %s (%s)", printable(e.Text), printable(e.Code))
+}
 
 // Hello says who answers. Nothing in it is proven.
 type Hello struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 )
 
 // Handler answers a decoded request. It fills everything but the ID; an error
@@ -75,7 +76,8 @@ func answer(ctx context.Context, h Handler, q *Request) *Response {
 		if !errors.As(err, &e) {
 			e = &Error{CodeTPM, err.Error()}
 		}
-		resp = &Response{Error: &Error{e.Code, e.Text[:min(len(e.Text), maxText)]}}
+		// A cut in a character, or any that is none, would not be decoded again.
+		resp = &Response{Error: &Error{e.Code, strings.ToValidUTF8(e.Text[:min(len(e.Text), maxText)], "")}}
 	}
 	resp.ID = q.ID
 	return resp
