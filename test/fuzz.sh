@@ -18,7 +18,7 @@ while IFS=: read -r file _ func; do
 		[ -n "$wanted" ] || continue
 	fi
 	echo "== ./$dir $name"
-	if ! "$GO" test -run '^$' -fuzz "^$name\$" -fuzztime "$FUZZTIME" "./$dir" >"$log" 2>&1; then
+	if ! "$GO" test -run '^$' -fuzz "^$name\$" -fuzztime "$FUZZTIME" -fuzzminimizetime 1s "./$dir" >"$log" 2>&1; then
 		cat "$log"
 		echo "fuzz: ./$dir $name failed: see above; the input is in ./$dir/testdata/fuzz/$name" >&2
 		exit 1
