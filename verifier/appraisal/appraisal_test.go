@@ -92,6 +92,7 @@ func TestQuote(t *testing.T) {
 			if v.Quoted || v.ResetCount != 0 {
 				t.Error("the verdict says that the quote is good")
 			}
+			claimsNothing(t, v)
 		})
 	}
 	t.Run("an older bank", func(t *testing.T) {
@@ -173,10 +174,19 @@ func TestLog(t *testing.T) {
 			if !v.Quoted {
 				t.Error("the quote is good, whatever the log says")
 			}
+			claimsNothing(t, v)
 			if _, err := Baseline(in); err == nil {
 				t.Error("and yet a baseline was taken from it")
 			}
 		})
+	}
+}
+
+// claimsNothing: what goes into a signed result is proven, or it is not said.
+func claimsNothing(t *testing.T, v *Verdict) {
+	t.Helper()
+	if v.SecureBoot.State != eventlog.SecureBootNotProven || v.SecureBoot.Reason == "" || v.Manifest.Version != 0 || v.Manifest.Key != "" {
+		t.Errorf("the verdict claims %+v and %+v", v.SecureBoot, v.Manifest)
 	}
 }
 
@@ -266,6 +276,11 @@ func TestBooted(t *testing.T) {
 			for _, check := range v.Checks {
 				if !check.OK {
 					t.Errorf("the evidence is sound, but %s: %s", check.Name, check.Text)
+				}
+			}
+			for i, p := range v.PCRs {
+				if p.Match == slices.Contains(c.codes, "pcr."+i+".differs") || p.Match != (p.Quoted == p.Expected) {
+					t.Errorf("PCR %s: %+v", i, p)
 				}
 			}
 		})
