@@ -205,8 +205,8 @@ func VerifyCommand(raw []byte, want CommandWant) (*Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	refuse := func(kind error, reason, fix string) (*Command, error) {
-		return nil, &Error{kind, object, reason, fix}
+	refuse := func(kind error, reason, remedy string) (*Command, error) {
+		return nil, &Error{kind, object, reason, remedy}
 	}
 	switch {
 	case c.Operator != key.Thumbprint():

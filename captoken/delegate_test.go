@@ -122,7 +122,7 @@ func TestDelegationRefused(t *testing.T) {
 	inverted := d
 	inverted.NotBefore, inverted.Expires = testNow.Add(2*time.Hour), testNow.Add(3*time.Hour)
 	cut := len(token)
-	tokenAndHeader, err := readSign1(one[cut:], "delegation", kindDelegation)
+	block, err := readSign1(one[cut:], "delegation", kindDelegation)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +161,11 @@ func TestDelegationRefused(t *testing.T) {
 			checkError(t, err)
 		})
 	}
-	if len(tokenAndHeader.key) == 0 {
+	if len(block.key) == 0 {
 		t.Error("the delegation carries no key")
+	}
+	if _, _, err := Read(forge(t, "holder", flat, d, flat)); !errors.Is(err, ErrDelegation) {
+		t.Errorf("read, though it was not to be passed on: %v", err)
 	}
 }
 

@@ -32,26 +32,23 @@ type Error struct {
 	Kind   error  // one of the above
 	Object string // what was looked at: "token", "delegation 2", "lease"
 	Reason string // what was expected and what was found
-	Fix    string // what to do about it
+	Remedy string // what to do about it
 }
 
-func (e *Error) Error() string { return e.Object + ": " + e.Reason + "; " + e.Fix }
+func (e *Error) Error() string { return e.Object + ": " + e.Reason + "; " + e.Remedy }
 
 // Unwrap returns the kind.
 func (e *Error) Unwrap() error { return e.Kind }
 
-// Remedy returns what to do about it, for programs that show it by itself.
-func (e *Error) Remedy() string { return e.Fix }
-
 const (
-	fixForm  = "it was damaged on its way or written by another version; get it again from whom it came"
-	fixClaim = "correct the value"
+	remedyForm  = "it was damaged on its way or written by another version; get it again from whom it came"
+	remedyClaim = "correct the value"
 )
 
-func formError(object, reason string) error { return &Error{ErrForm, object, reason, fixForm} }
+func formError(object, reason string) error { return &Error{ErrForm, object, reason, remedyForm} }
 
 // claimError is about a value that somebody wants to sign.
-func claimError(object, reason string) error { return &Error{ErrForm, object, reason, fixClaim} }
+func claimError(object, reason string) error { return &Error{ErrForm, object, reason, remedyClaim} }
 
 // received turns an error of validation into one about something that was read.
 func received(err error) error {

@@ -99,8 +99,8 @@ func (s *LeaseState) Renew(raw []byte, now time.Duration) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	refuse := func(kind error, reason, fix string) (*Lease, error) {
-		return nil, &Error{kind, "lease", reason, fix}
+	refuse := func(kind error, reason, remedy string) (*Lease, error) {
+		return nil, &Error{kind, "lease", reason, remedy}
 	}
 	q := s.find(l.Nonce)
 	switch {

@@ -139,8 +139,13 @@ func (n Network) intersect(o Network) Network {
 			out = append(out, d)
 		}
 	}
-	slices.SortFunc(out, compareDestination)
-	return slices.Compact(out)
+	return SortNetwork(out)
+}
+
+// SortNetwork puts destinations into the order of the format, each once.
+func SortNetwork(n Network) Network {
+	slices.SortFunc(n, compareDestination)
+	return slices.Compact(n)
 }
 
 func compareDestination(a, b Destination) int {

@@ -57,13 +57,12 @@ type Delegation struct {
 // Delegate appends a delegation to a token. The signer is the token's present holder.
 // It checks whether a verifier could accept the result, but not the token's signatures.
 func Delegate(holder Signer, t Token, d Delegation) (Token, error) {
-	links, err := Read(t)
+	links, left, err := Read(t)
 	if err != nil {
 		return nil, err
 	}
 	object := linkName(len(links))
-	last := &links[len(links)-1]
-	if err := mayDelegate(object, holder.Public(), last.Holder, effectiveDepth(links)); err != nil {
+	if err := mayDelegate(object, holder.Public(), left.Holder, int(left.Depth)); err != nil {
 		return nil, err
 	}
 	if err := chooseID(&d.ID); err != nil {
@@ -90,7 +89,7 @@ func tooLong(n int) error {
 // mayDelegate checks that a key may append a delegation after a link.
 func mayDelegate(object string, key *PublicKey, holder Thumbprint, depth int) error {
 	if depth < 1 {
-		return &Error{ErrDelegation, object, "the token before it may not be passed on, its depth is 0", "ask the issuer for a token of more depth"}
+		return tooDeep(object)
 	}
 	if t := key.Thumbprint(); t != holder {
 		return &Error{ErrDelegation, object, "signer expected " + holder.String() + ", the holder, found " + t.String(),
@@ -99,14 +98,8 @@ func mayDelegate(object string, key *PublicKey, holder Thumbprint, depth int) er
 	return nil
 }
 
-// effectiveDepth is how many delegations may still follow: each uses up one and may
-// state less.
-func effectiveDepth(links []Link) int {
-	depth := int(links[0].Depth)
-	for i := range links[1:] {
-		depth = min(depth-1, int(links[i+1].Depth))
-	}
-	return depth
+func tooDeep(object string) error {
+	return &Error{ErrDelegation, object, "the token before it may not be passed on, its depth is 0", "ask the issuer for a token of more depth"}
 }
 
 func (d *Delegation) encode(parent [32]byte) []byte {
@@ -130,22 +123,29 @@ type Link struct {
 	Size   int
 }
 
-// Read takes a token apart without verifying anything, to show it or to find its
-// issuer. Nothing that it returns may be relied on.
-func Read(t Token) ([]Link, error) {
+// Read takes a token apart without verifying anything, to show it, to find its issuer
+// or to pass it on. It returns the token and its delegations, and what they leave if
+// they are genuine. Nothing that it returns may be relied on.
+func Read(t Token) (links []Link, left *Grant, err error) {
 	signed, err := split(t)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	links := make([]Link, len(signed))
 	for i := range signed {
 		c, _, err := decodeClaims(signed[i].payload, linkName(i), i > 0)
-		if err != nil {
-			return nil, err
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case i == 0:
+			left = newGrant(c)
+		case left.Depth == 0:
+			return nil, nil, tooDeep(linkName(i))
+		default:
+			left.take(&c)
 		}
-		links[i] = Link{signed[i].keyID, c, len(signed[i].raw)}
+		links = append(links, Link{signed[i].keyID, c, len(signed[i].raw)})
 	}
-	return links, nil
+	return links, left, nil
 }
 
 // linkName is what errors call the i-th link.

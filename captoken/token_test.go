@@ -168,7 +168,7 @@ func checkError(t *testing.T, err error) {
 	if err == nil {
 		return
 	}
-	if !errors.As(err, &e) || e.Object == "" || e.Reason == "" || e.Fix == "" || e.Kind == nil {
+	if !errors.As(err, &e) || e.Object == "" || e.Reason == "" || e.Remedy == "" || e.Kind == nil {
 		t.Errorf("%#v lacks a part", err)
 	}
 }
@@ -293,7 +293,7 @@ func TestMintRefuses(t *testing.T) {
 func TestMintChoosesID(t *testing.T) {
 	seen := map[ID]bool{}
 	for range 3 {
-		links, err := Read(mint(t, func(c *Claims) { c.ID = ID{} }))
+		links, _, err := Read(mint(t, func(c *Claims) { c.ID = ID{} }))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,8 +56,7 @@ func Verify(t Token, want Want) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Grant{c, make([]ID, 1, len(signed))}
-	g.Chain[0] = c.ID
+	g := newGrant(c)
 	subjects := []string{c.Subject}
 	before := len(signed[0].raw)
 	for i := 1; i < len(signed); i++ {
@@ -72,6 +71,8 @@ func Verify(t Token, want Want) (*Grant, error) {
 	}
 	return g, nil
 }
+
+func newGrant(c Claims) *Grant { return &Grant{c, []ID{c.ID}} }
 
 func findIssuer(id ID, trusted []Issuer) (*Issuer, error) {
 	for i := range trusted {
@@ -107,6 +108,12 @@ func (g *Grant) narrow(object string, s *sign1, before [32]byte) error {
 	if parent != before {
 		return &Error{ErrDelegation, object, "it was made for another token", "it belongs behind the token that its holder signed it for"}
 	}
+	g.take(&c)
+	return nil
+}
+
+// take goes on to what a delegation leaves. Precondition: g.Depth is above 0.
+func (g *Grant) take(c *Claims) {
 	g.ID, g.Subject, g.Holder = c.ID, c.Subject, c.Holder
 	g.Rights &= c.Rights
 	g.Scopes = g.Scopes.intersect(&c.Scopes)
@@ -119,12 +126,11 @@ func (g *Grant) narrow(object string, s *sign1, before [32]byte) error {
 	}
 	g.Depth = min(g.Depth-1, c.Depth)
 	g.Chain = append(g.Chain, c.ID)
-	return nil
 }
 
 // check compares what is left with what is wanted. subjects are those of the chain.
 func (g *Grant) check(issuer *Issuer, want *Want, subjects []string) error {
-	refuse := func(kind error, reason, fix string) error { return &Error{kind, "token", reason, fix} }
+	refuse := func(kind error, reason, remedy string) error { return &Error{kind, "token", reason, remedy} }
 	switch {
 	case g.Issuer != issuer.Key.Thumbprint():
 		return refuse(ErrIssuer, "issuer expected "+issuer.Key.Thumbprint().String()+", the key that signed it, found "+g.Issuer.String(),

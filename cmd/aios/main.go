@@ -36,6 +36,7 @@ type cli struct {
 	Host     hostCmd     `cmd:"" help:"Manage the virtual host."`
 	Verifier verifierCmd `cmd:"" help:"What the verifier does, by hand."`
 	Policy   policyCmd   `cmd:"" help:"Export and check the policy that decides on hosts."`
+	Token    tokenCmd    `cmd:"" help:"Make and read capability tokens by hand."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

@@ -1,0 +1,431 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"aios/captoken"
+	"aios/captoken/mldsa"
+)
+
+// tokenCmd makes and reads capability tokens by hand.
+type tokenCmd struct {
+	Key       tokenKeyCmd       `cmd:"" help:"Make a key pair for an issuer or a holder of tokens."`
+	Mint      tokenMintCmd      `cmd:"" help:"Make a token."`
+	Attenuate tokenAttenuateCmd `cmd:"" help:"Pass a part of a token on, as its holder. What is not stated stays as it is."`
+	Inspect   tokenInspectCmd   `cmd:"" help:"Say in words who may do what until when, and why it would be refused."`
+	Verify    tokenVerifyCmd    `cmd:"" help:"Check a token as a host would."`
+}
+
+type tokenKeyCmd struct {
+	File string `arg:"" help:"New file for the private key; the public key goes beside it, with .pub appended." type:"path"`
+}
+
+func (c tokenKeyCmd) Run(e *env) error {
+	k, err := mldsa.GenerateKey()
+	if err != nil {
+		return err
+	}
+	if err := mldsa.CreatePrivateKeyFile(c.File, k); err != nil {
+		return err
+	}
+	if err := mldsa.CreatePublicKeyFile(c.File+".pub", k.Public()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "wrote %s and %s.pub, thumbprint %s\n", c.File, c.File, captoken.NewPublicKey(k.Public()).Thumbprint())
+	return err
+}
+
+// grantFlags say what a token grants.
+type grantFlags struct {
+	Right      []string `help:"What it may do: log, clock, send, memory, ... (may be given several times, or separated by commas)."`
+	Peer       []string `help:"Agent or service to exchange messages with; NAME* for all that begin so." placeholder:"NAME"`
+	Pool       []string `help:"Shared memory pool." placeholder:"NAME"`
+	Device     []string `help:"Device." placeholder:"NAME"`
+	Service    []string `help:"Service and the operations that may be called; * for all." placeholder:"NAME=OP,..." sep:"none"`
+	Connect    []string `help:"Network destination: a DNS name, *.NAME, an address range, or *." placeholder:"tcp://HOST:PORT[-PORT]" sep:"none"`
+	Memory     uint64   `help:"Most memory, in bytes."`
+	CPU        uint64   `help:"Most CPU time, in thousandths of a processor." name:"cpu"`
+	Messages   uint64   `help:"Most messages a second."`
+	Bytes      uint64   `help:"Most bytes a second."`
+	DeviceTime uint64   `help:"Most device time a second, in milliseconds."`
+	Holder     string   `help:"Public key of the agent that holds it." required:"" placeholder:"FILE" type:"path"`
+	Out        string   `help:"Write the token's bytes to a new file (default: text on standard output)." placeholder:"FILE" type:"path"`
+}
+
+func (f grantFlags) rights() (r captoken.Rights, err error) {
+	for _, name := range f.Right {
+		bit, ok := captoken.ParseRight(name)
+		if !ok {
+			return 0, usageError("--right %s: expected one of %s", name, strings.Join(captoken.RightNames(), ", "))
+		}
+		r |= bit
+	}
+	return r, nil
+}
+
+func (f grantFlags) scopes() (captoken.Scopes, error) {
+	s := captoken.Scopes{Peers: ascending(f.Peer), Memory: ascending(f.Pool), Devices: ascending(f.Device)}
+	for _, text := range f.Service {
+		name, ops, ok := strings.Cut(text, "=")
+		if !ok {
+			return s, usageError("--service %s: expected NAME=OPERATION,...", text)
+		}
+		s.Services = append(s.Services, captoken.Service{Name: name, Operations: ascending(strings.Split(ops, ","))})
+	}
+	slices.SortFunc(s.Services, func(a, b captoken.Service) int { return strings.Compare(a.Name, b.Name) })
+	for _, text := range f.Connect {
+		d, ok := parseDestination(text)
+		if !ok {
+			return s, usageError("--connect %s: expected tcp://HOST:PORT, udp://HOST:PORT or a range of ports as PORT-PORT", text)
+		}
+		s.Network = append(s.Network, d)
+	}
+	s.Network = captoken.SortNetwork(s.Network)
+	return s, nil
+}
+
+func (f grantFlags) quotas() captoken.Quotas {
+	return captoken.Quotas{MemoryBytes: f.Memory, CPUMillis: f.CPU, MessagesPerSecond: f.Messages, BytesPerSecond: f.Bytes, DeviceMillis: f.DeviceTime}
+}
+
+// ascending sorts names and drops those that come twice, as the format wants them.
+func ascending(names []string) captoken.Patterns {
+	slices.Sort(names)
+	return captoken.Patterns(slices.Compact(names))
+}
+
+func parseDestination(text string) (d captoken.Destination, ok bool) {
+	protocol, rest, ok := strings.Cut(text, "://")
+	colon := strings.LastIndexByte(rest, ':')
+	if !ok || colon < 0 {
+		return d, false
+	}
+	switch protocol {
+	case "tcp":
+		d.Protocol = captoken.TCP
+	case "udp":
+		d.Protocol = captoken.UDP
+	default:
+		return d, false
+	}
+	d.Host = rest[:colon]
+	if a, err := netip.ParseAddr(d.Host); err == nil { // a single address is a range of one
+		d.Host = netip.PrefixFrom(a, a.BitLen()).String()
+	}
+	first, last, ranged := strings.Cut(rest[colon+1:], "-")
+	if !ranged {
+		last = first
+	}
+	a, err := strconv.ParseUint(first, 10, 16)
+	b, err2 := strconv.ParseUint(last, 10, 16)
+	d.First, d.Last = uint16(a), uint16(b)
+	return d, err == nil && err2 == nil
+}
+
+// usageError is a mistake in the value of a flag.
+func usageError(format string, args ...any) error {
+	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+type tokenMintCmd struct {
+	Key   string        `help:"Private key of the issuer." required:"" placeholder:"FILE" type:"path"`
+	Agent string        `help:"The agent that it is for." required:""`
+	Host  string        `help:"The host that it is for." required:""`
+	Lease string        `help:"The lease that it hangs from." required:"" placeholder:"HEX"`
+	Epoch uint64        `help:"Revocation epoch of the issuer."`
+	Valid time.Duration `help:"For how long it is valid from now on." default:"10m"`
+	Depth uint8         `help:"How often it may be passed on."`
+	grantFlags
+}
+
+func (c tokenMintCmd) Run(e *env) error {
+	issuer, err := readSigner(c.Key)
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	claims := captoken.Claims{Subject: c.Agent, Audience: c.Host, NotBefore: now, Expires: now.Add(c.Valid.Truncate(time.Second)), Epoch: c.Epoch, Depth: c.Depth, Quotas: c.quotas()}
+	if claims.Lease, err = parseID("--lease", c.Lease); err != nil {
+		return err
+	}
+	if claims.Rights, err = c.rights(); err != nil {
+		return err
+	}
+	if claims.Scopes, err = c.scopes(); err != nil {
+		return err
+	}
+	if claims.Holder, err = readThumbprint(c.Holder); err != nil {
+		return err
+	}
+	token, err := captoken.Mint(issuer, claims)
+	if err != nil {
+		return err
+	}
+	return writeToken(e, c.Out, token)
+}
+
+type tokenAttenuateCmd struct {
+	File  string        `arg:"" help:"Token, or - for standard input." type:"path"`
+	Key   string        `help:"Private key of the present holder." required:"" placeholder:"FILE" type:"path"`
+	Agent string        `help:"The agent that receives it." required:""`
+	Valid time.Duration `help:"For how long it is valid from now on (default: as long as before)."`
+	Depth int           `help:"How often it may still be passed on (default: as often as before, less one)." default:"-1"`
+	grantFlags
+}
+
+func (c tokenAttenuateCmd) Run(e *env) error {
+	holder, err := readSigner(c.Key)
+	if err != nil {
+		return err
+	}
+	token, err := readToken(c.File)
+	if err != nil {
+		return err
+	}
+	_, left, err := captoken.Read(token)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	d := captoken.Delegation{Subject: c.Agent, Rights: left.Rights, Scopes: left.Scopes, Quotas: left.Quotas, NotBefore: left.NotBefore, Expires: left.Expires}
+	if c.Depth > captoken.MaxDelegations {
+		return usageError("--depth: expected at most %d, found %d", captoken.MaxDelegations, c.Depth)
+	}
+	if d.Depth = uint8(max(c.Depth, 0)); c.Depth < 0 && left.Depth > 0 {
+		d.Depth = left.Depth - 1
+	}
+	if c.Valid > 0 {
+		d.Expires = time.Now().UTC().Add(c.Valid).Truncate(time.Second)
+	}
+	if err := c.narrow(&d); err != nil {
+		return err
+	}
+	if d.Holder, err = readThumbprint(c.Holder); err != nil {
+		return err
+	}
+	longer, err := captoken.Delegate(holder, token, d)
+	if err != nil {
+		return err
+	}
+	return writeToken(e, c.Out, longer)
+}
+
+// narrow puts what the flags state in the place of what was there.
+func (c tokenAttenuateCmd) narrow(d *captoken.Delegation) error {
+	rights, err := c.rights()
+	if err != nil {
+		return err
+	}
+	if len(c.Right) > 0 {
+		d.Rights = rights
+	}
+	s, err := c.scopes()
+	if err != nil {
+		return err
+	}
+	if len(c.Peer) > 0 {
+		d.Scopes.Peers = s.Peers
+	}
+	if len(c.Pool) > 0 {
+		d.Scopes.Memory = s.Memory
+	}
+	if len(c.Device) > 0 {
+		d.Scopes.Devices = s.Devices
+	}
+	if len(c.Service) > 0 {
+		d.Scopes.Services = s.Services
+	}
+	if len(c.Connect) > 0 {
+		d.Scopes.Network = s.Network
+	}
+	for _, q := range [...]struct {
+		flag uint64
+		to   *uint64
+	}{{c.Memory, &d.Quotas.MemoryBytes}, {c.CPU, &d.Quotas.CPUMillis}, {c.Messages, &d.Quotas.MessagesPerSecond}, {c.Bytes, &d.Quotas.BytesPerSecond}, {c.DeviceTime, &d.Quotas.DeviceMillis}} {
+		if q.flag > 0 {
+			*q.to = q.flag
+		}
+	}
+	return nil
+}
+
+type tokenInspectCmd struct {
+	File   string   `arg:"" help:"Token, or - for standard input." type:"path"`
+	Issuer []string `help:"Public key of an issuer to trust (may be given several times)." placeholder:"FILE" type:"path"`
+	Epoch  uint64   `help:"Lowest revocation epoch of the issuers."`
+	Host   string   `help:"Host to present it on (default: that of the token)."`
+	Agent  string   `help:"Agent to present it (default: that of the token)."`
+	Lease  string   `help:"Lease that the host holds (default: that of the token)." placeholder:"HEX"`
+	At     string   `help:"Time at which to present it (default: now)." placeholder:"RFC3339"`
+	Right  []string `help:"Rights that are needed."`
+}
+
+// Run succeeds for any token that can be read: that one would be refused is a finding.
+func (c tokenInspectCmd) Run(e *env) error {
+	token, err := readToken(c.File)
+	if err != nil {
+		return err
+	}
+	links, left, err := captoken.Read(token)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	fmt.Fprintf(e.stdout, "token %s, %d bytes, signed by key %s of issuer %s\n", links[0].ID, len(token), links[0].Key, links[0].Issuer)
+	for i, l := range links[1:] {
+		fmt.Fprintf(e.stdout, "passed on by agent %s to agent %s: delegation %s, %d bytes\n", links[i].Subject, l.Subject, l.ID, l.Size)
+	}
+	for _, line := range left.Describe() {
+		fmt.Fprintln(e.stdout, line)
+	}
+	if len(c.Issuer) == 0 {
+		_, err := fmt.Fprintln(e.stdout, "none of this is verified: name the issuers that you trust with --issuer")
+		return err
+	}
+	v := tokenVerifyCmd{File: c.File, Issuer: c.Issuer, Epoch: c.Epoch, Host: c.Host, Agent: c.Agent, Lease: c.Lease, At: c.At, Right: c.Right}
+	if v.Host == "" {
+		v.Host = left.Audience
+	}
+	if v.Agent == "" {
+		v.Agent = left.Subject
+	}
+	if v.Lease == "" {
+		v.Lease = left.Lease.String()
+	}
+	want, err := v.want()
+	if err != nil {
+		return err
+	}
+	if _, err := captoken.Verify(token, want); err != nil {
+		_, err = fmt.Fprintln(e.stdout, "it would be refused:", err)
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "it would be accepted at %s for agent %s on host %s\n", want.Now.Format(time.RFC3339), want.Agent, want.Host)
+	return err
+}
+
+type tokenVerifyCmd struct {
+	File   string   `arg:"" help:"Token, or - for standard input." type:"path"`
+	Issuer []string `help:"Public key of a trusted issuer (may be given several times)." required:"" placeholder:"FILE" type:"path"`
+	Epoch  uint64   `help:"Lowest revocation epoch of the issuers."`
+	Host   string   `help:"This host." required:""`
+	Agent  string   `help:"The agent that presents it." required:""`
+	Lease  string   `help:"The lease that the host holds." required:"" placeholder:"HEX"`
+	At     string   `help:"Time at which it is presented (default: now)." placeholder:"RFC3339"`
+	Right  []string `help:"Rights that are needed."`
+}
+
+func (c tokenVerifyCmd) want() (w captoken.Want, err error) {
+	w = captoken.Want{Host: c.Host, Agent: c.Agent, Now: time.Now().UTC()}
+	for _, file := range c.Issuer {
+		keys, err := mldsa.ReadPublicKeyFile(file)
+		if err != nil {
+			return w, err
+		}
+		for _, k := range keys {
+			w.Trusted = append(w.Trusted, captoken.Issuer{Key: captoken.NewPublicKey(k), Epoch: c.Epoch})
+		}
+	}
+	if w.Lease, err = parseID("--lease", c.Lease); err != nil {
+		return w, err
+	}
+	if c.At != "" {
+		if w.Now, err = time.Parse(time.RFC3339, c.At); err != nil {
+			return w, usageError("--at %s: expected a time such as 2027-01-15T08:00:00Z", c.At)
+		}
+	}
+	w.Rights, err = grantFlags{Right: c.Right}.rights()
+	return w, err
+}
+
+func (c tokenVerifyCmd) Run(e *env) error {
+	token, err := readToken(c.File)
+	if err != nil {
+		return err
+	}
+	want, err := c.want()
+	if err != nil {
+		return err
+	}
+	g, err := captoken.Verify(token, want)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	for _, line := range g.Describe() {
+		fmt.Fprintln(e.stdout, line)
+	}
+	return nil
+}
+
+func readSigner(file string) (*captoken.PrivateKey, error) {
+	k, err := mldsa.ReadPrivateKeyFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return captoken.NewPrivateKey(k), nil
+}
+
+func readThumbprint(file string) (t captoken.Thumbprint, err error) {
+	keys, err := mldsa.ReadPublicKeyFile(file)
+	if err != nil {
+		return t, err
+	}
+	if len(keys) != 1 {
+		return t, fmt.Errorf("%s holds %d keys, expected one", file, len(keys))
+	}
+	return captoken.NewPublicKey(keys[0]).Thumbprint(), nil
+}
+
+func parseID(flag, text string) (id captoken.ID, err error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(id) {
+		return id, usageError("%s %s: expected %d hex digits", flag, text, 2*len(id))
+	}
+	return captoken.ID(b), nil
+}
+
+// readToken reads a token as bytes or as the text that writeToken prints.
+func readToken(file string) (captoken.Token, error) {
+	f := os.Stdin
+	if file != "-" {
+		var err error
+		if f, err = os.Open(file); err != nil {
+			return nil, err
+		}
+		defer f.Close()
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 2*captoken.MaxToken))
+	if err != nil {
+		return nil, err
+	}
+	if text := bytes.TrimSuffix(b, []byte("\n")); len(text) > 0 {
+		if raw, err := base64.RawURLEncoding.Strict().DecodeString(string(text)); err == nil {
+			return raw, nil
+		}
+	}
+	return b, nil
+}
+
+func writeToken(e *env, file string, t captoken.Token) error {
+	if file == "" {
+		_, err := fmt.Fprintln(e.stdout, base64.RawURLEncoding.EncodeToString(t))
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(t); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
