@@ -18,22 +18,51 @@ import (
 // by the address in RIP, and comes out of ring 3 by the methods of user. Page
 // tables and frames are counted as hardware would need them.
 type fakeMachine struct {
-	programs map[uint64]func(*user)
-	handlers map[uint64]func(u *user, signal int, info, uc uint64)
-	start    time.Time
-	frames   int // that a space may still take
+	start  time.Time
+	frames int // that a space may still take
 
 	ready chan struct{} // closed when process is set
 	p     *Process
 
-	mu    sync.Mutex
-	space *fakeSpace
+	mu       sync.Mutex
+	space    *fakeSpace
+	programs map[uint64]program // by entry, or by the token of a clone
+	handlers map[uint64]handler
+}
+
+type (
+	program func(*user)
+	handler func(u *user, signal int, info, uc uint64)
+)
+
+func (m *fakeMachine) setProgram(at uint64, f program) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.programs[at] = f
+}
+
+func (m *fakeMachine) program(at uint64) program {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.programs[at]
+}
+
+func (m *fakeMachine) setHandler(at uint64, h handler) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.handlers[at] = h
+}
+
+func (m *fakeMachine) handler(at uint64) handler {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.handlers[at]
 }
 
 func newFake() *fakeMachine {
 	return &fakeMachine{
-		programs: map[uint64]func(*user){},
-		handlers: map[uint64]func(*user, int, uint64, uint64){},
+		programs: map[uint64]program{},
+		handlers: map[uint64]handler{},
 		start:    time.Now(),
 		frames:   1 << 20,
 		ready:    make(chan struct{}),
@@ -183,8 +212,8 @@ func (s *fakeSpace) Run(ctx *abi.UserContext) abi.Exit {
 	default:
 	}
 	if t.next == nil {
-		f := s.m.programs[ctx.RIP]
-		if g := s.m.programs[ctx.R12]; g != nil { // a clone
+		f := s.m.program(ctx.RIP)
+		if g := s.m.program(ctx.R12); g != nil { // a clone
 			f = g
 		}
 		u := &user{m: s.m, s: s, t: t, c: ctx, rip: ctx.RIP}
@@ -232,10 +261,10 @@ func (u *user) out(e abi.Exit) {
 		panic(errStopped)
 	}
 	for u.c.RIP != u.rip {
-		h := u.m.handlers[u.c.RIP]
+		h := u.m.handler(u.c.RIP)
 		if h == nil { // a handler changed where to return to
 			u.rip = u.c.RIP
-			f := u.m.programs[u.rip]
+			f := u.m.program(u.rip)
 			if f == nil {
 				u.fault(vecPageFault, faultFetch, u.rip)
 				continue
@@ -350,7 +379,7 @@ func (u *user) load32(va uint64) uint32 { return binary.LittleEndian.Uint32(u.lo
 func (u *user) clone(f func(*user)) uint64 {
 	stack := u.mmap(64<<10, Read|Write)
 	token := 0x401000 + stack>>12&0xffff
-	u.m.programs[token] = f
+	u.m.setProgram(token, f)
 	u.c.R12 = token
 	tid := u.sys(sysClone, cloneNeeded|cloneFS|cloneFiles|cloneSysVSem, stack+64<<10)
 	u.c.R12 = 0
@@ -424,7 +453,7 @@ func (l *lines) get() []string {
 // start runs main as a process and checks, when it ends, that every frame came back.
 func (m *fakeMachine) launch(t *testing.T, cfg Config, main func(*user)) *Process {
 	t.Helper()
-	m.programs[entry] = main
+	m.setProgram(entry, main)
 	cfg.Name, cfg.PID = "test", 1
 	if cfg.Image == nil {
 		cfg.Image = testELF()

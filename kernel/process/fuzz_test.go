@@ -57,7 +57,7 @@ func FuzzCalls(f *testing.F) {
 				return op
 			}
 			m := newFake()
-			m.handlers[handlerAt] = func(*user, int, uint64, uint64) {}
+			m.setHandler(handlerAt, func(*user, int, uint64, uint64) {})
 			main := func(u *user) {
 				for op := next(); op != nil; op = next() {
 					var a []uint64
@@ -72,7 +72,8 @@ func FuzzCalls(f *testing.F) {
 					u.sys(n, a...)
 				}
 			}
-			m.programs[handlerAt], m.programs[dataAt] = main, main
+			m.setProgram(handlerAt, main)
+			m.setProgram(dataAt, main)
 			in := make(chan []byte, 1)
 			in <- []byte("some input")
 			p := m.launch(t, Config{Memory: 1 << 20, Threads: 6, Grants: allGrants(&lines{}, &pipe{in: in, out: make(chan []byte, 3)})}, main)

@@ -200,7 +200,7 @@ func TestClearTID(t *testing.T) {
 	script(t, func(u *user) {
 		word := uint64(dataAt + 64)
 		stack := u.mmap(64<<10, Read|Write)
-		u.m.programs[entry+16] = func(u *user) {}
+		u.m.setProgram(entry+16, func(u *user) {})
 		u.c.R12 = entry + 16
 		tid := u.sys(sysClone, cloneNeeded|cloneClearTID|cloneChildSetTID|cloneParentSetTID, stack+64<<10, word+8, word)
 		u.c.R12 = 0
@@ -696,14 +696,14 @@ func TestSupervisor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newFake()
 		runs := 0
-		m.programs[entry] = func(u *user) {
+		m.setProgram(entry, func(u *user) {
 			if runs++; runs < 4 {
 				u.sys(sysExitGroup, 2)
 			}
 			for {
 				u.spin()
 			}
-		}
+		})
 		close(m.ready)
 		events := &lines{}
 		ctx, cancel := context.WithCancel(t.Context())

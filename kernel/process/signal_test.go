@@ -18,7 +18,7 @@ const (
 // catch installs h for a signal, on the alternate stack.
 func (u *user) catch(t *testing.T, signal uint64, flags uint64, h func(u *user, signal int, info, uc uint64)) (stack uint64) {
 	t.Helper()
-	u.m.handlers[handlerAt] = h
+	u.m.setHandler(handlerAt, h)
 	at := uint64(dataAt + 0x900)
 	u.store64(at, handlerAt, flags|saRestorer|4, restorerAt, 0xff)
 	is(t, "rt_sigaction", u.sys(sysRtSigaction, signal, at, 0, 8), 0)
@@ -53,12 +53,12 @@ func TestFaultSignal(t *testing.T) {
 			u.store64(m+8*gregIP, secondAt)
 			u.store64(m, 0x99)
 		})
-		u.m.programs[secondAt] = func(u *user) {
+		u.m.setProgram(secondAt, func(u *user) {
 			if !handled || u.c.R8 != 0x99 || u.c.BX != 0xb0 {
 				t.Errorf("came back with R8 %#x, BX %#x", u.c.R8, u.c.BX)
 			}
 			u.sys(sysExitGroup, 0)
-		}
+		})
 		u.c.R8, u.c.BX = 0x88, 0xb0
 		u.load64(8)
 	})
@@ -106,15 +106,27 @@ func TestPreempt(t *testing.T) {
 
 func TestSignalInterruptsWait(t *testing.T) {
 	e := script(t, func(u *user) {
-		word := uint64(dataAt + 64)
+		word, stop, stopped := uint64(dataAt+64), uint64(dataAt+68), uint64(dataAt+72)
 		u.catch(t, 10, saOnStack, func(u *user, _ int, _, _ uint64) {})
-		u.clone(func(u *user) { u.sys(sysTgkill, 1, 1, 10) })
+		// A signal may come before the wait has begun: one after the other, until told.
+		u.clone(func(u *user) {
+			for u.load32(stop) == 0 {
+				u.sys(sysTgkill, 1, 1, 10)
+				u.sys(sysSchedYield)
+			}
+			u.store(stopped, []byte{1})
+			u.sys(sysFutex, stopped, futexWake, 1)
+		})
 		is(t, "futex", u.sys(sysFutex, word, futexWait, 0), abi.Interrupted)
+		u.store(stop, []byte{1})
+		for u.load32(stopped) == 0 {
+			u.sys(sysFutex, stopped, futexWait, 0)
+		}
 		// Blocked, it stays pending, and comes with the unblocking.
 		u.store64(dataAt+0xa00, 1<<9)
 		is(t, "block", u.sys(sysRtSigprocmask, 0, dataAt+0xa00, dataAt+0xa08, 8), 0)
 		hits := 0
-		u.m.handlers[handlerAt] = func(u *user, _ int, _, _ uint64) { hits++ }
+		u.m.setHandler(handlerAt, func(u *user, _ int, _, _ uint64) { hits++ })
 		u.sys(sysTgkill, 1, 1, 10)
 		if hits != 0 {
 			t.Error("delivered though blocked")
