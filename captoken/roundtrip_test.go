@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"aios/captoken/cbor"
+	"aios/captoken/mldsa"
 
 	second "filippo.io/mldsa"
 	codec "github.com/fxamacker/cbor/v2"
@@ -169,6 +170,19 @@ func TestIsCWT(t *testing.T) {
 	}
 	if claims[1] != issuer.Thumbprint().URI() || claims[2] != testAgent || claims[3] != testHost || claims[4] != uint64(testNow.Add(time.Hour).Unix()) {
 		t.Errorf("claims %v", claims)
+	}
+}
+
+// The thumbprint of the ML-DSA-65 key whose seed is all zeros, as the authors of RFC
+// 9964 give it beside their COSE example.
+func TestThumbprintOfExample(t *testing.T) {
+	k, err := mldsa.NewPrivateKey(make([]byte, mldsa.SeedSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "b788acf242f1f1d6532926d816e76e1636874267f2a48c84c4e65789ab80cc02"
+	if got := NewPublicKey(k.Public()).Thumbprint().String(); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
