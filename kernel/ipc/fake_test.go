@@ -10,7 +10,7 @@ import (
 // fakeTable is a Table of a few handles.
 type fakeTable struct {
 	mu    sync.Mutex
-	slots [12]fakeSlot
+	slots [9]fakeSlot
 }
 
 type fakeSlot struct {
@@ -183,12 +183,13 @@ func (m *fakeMemory) CopyOut(at uint64, b []byte) abi.Errno {
 
 // parker is a Waiter that a test can end.
 type parker struct {
-	wake chan struct{}
-	end  chan abi.Errno
+	wake  chan struct{}
+	end   chan abi.Errno
+	dying chan struct{} // closed when the process is ended; nil: it is not
 }
 
 func newParker() *parker {
-	return &parker{make(chan struct{}, 1), make(chan abi.Errno, 1)}
+	return &parker{wake: make(chan struct{}, 1), end: make(chan abi.Errno, 1)}
 }
 
 func (p *parker) Wait() abi.Errno {
@@ -197,6 +198,8 @@ func (p *parker) Wait() abi.Errno {
 		return 0
 	case e := <-p.end:
 		return e
+	case <-p.dying:
+		return abi.Canceled
 	}
 }
 

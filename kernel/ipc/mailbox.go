@@ -110,14 +110,15 @@ func (b *Mailbox) stop(stopped bool) {
 	}
 }
 
-// room tells whether a message that costs n has a place. Preconditions: b.mu is held.
+// room tells whether a message that costs n has a place, if the quota admits
+// it. Preconditions: b.mu is held.
 func (b *Mailbox) room(n int) bool { return b.free != nil && b.bytes+n <= b.limits.Bytes }
 
 // wake wakes who can go on now: the first that waits for room, if there is
-// enough for it, and the first that waits to receive, if there is something.
+// enough for it or nothing left to wait for, and the first that waits to receive, if there is something.
 // Each wakes the next when it leaves. Preconditions: b.mu is held.
 func (b *Mailbox) wake() {
-	if c := b.senders.head; c != nil && b.room(c.need) {
+	if c := b.senders.head; c != nil && (b.room(c.need) || b.bytes == 0) {
 		c.Waiter.Wake()
 	}
 	if c := b.receivers.head; c != nil && b.ready() {

@@ -16,7 +16,8 @@ type Outgoing struct {
 // handles, before anything is read; Fault if the handles cannot be read; Pipe if
 // nobody listens, or once after somebody new does; Again if there is no room, or
 // others wait for it, and the caller does not want to wait or the owner is
-// stopped; NoMemory if the owner's quota is exhausted; what the Waiter says;
+// stopped; NoMemory if the owner's quota cannot take it even when the mailbox is
+// empty; what the Waiter says;
 // Fault if the message cannot be read; BadHandle or Denied for its handles. After
 // an error nothing was sent and the sender has its handles still.
 func (e *Endpoint) Send(c *Caller, o Outgoing, wait bool) (MessageID, abi.Errno) {
@@ -77,16 +78,21 @@ func (b *Mailbox) reserve(e *Endpoint, c *Caller, n int, wait bool) (*slot, abi.
 			return nil, abi.Pipe
 		case e.closed.Load():
 			return nil, abi.BadHandle
+		case b.stopped && c.queue != nil: // it has waited
+			return nil, abi.Again
 		case b.room(c.need) && b.senders.turn(c):
-			if !b.quota.charge(c.need) {
+			if b.quota.charge(c.need) {
+				s := b.free
+				b.free, s.next = s.next, nil
+				b.bytes += c.need
+				s.size = n
+				return s, 0
+			}
+			if b.bytes == 0 { // there is nothing here whose end could be waited for
 				return nil, abi.NoMemory
 			}
-			s := b.free
-			b.free, s.next = s.next, nil
-			b.bytes += c.need
-			s.size = n
-			return s, 0
-		case !wait || b.stopped:
+		}
+		if !wait || b.stopped {
 			return nil, abi.Again
 		}
 		b.senders.add(c)
