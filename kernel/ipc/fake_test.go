@@ -107,6 +107,16 @@ func (t *fakeTable) insert(c Capability) abi.Handle {
 	return h[0]
 }
 
+func (t *fakeTable) used() int {
+	n := 0
+	for i := range t.slots {
+		if t.slots[i].used || t.slots[i].reserved {
+			n++
+		}
+	}
+	return n
+}
+
 // close closes a handle as the kernel does.
 func (t *fakeTable) close(h abi.Handle) {
 	var c [1]Capability
@@ -149,6 +159,7 @@ type fakeMemory struct {
 	data    [MaxMessage + 1]byte
 	info    [InfoSize]byte
 	handles [8 * MaxHandles]byte
+	during  func() // called when a message is copied
 }
 
 func (m *fakeMemory) at(at uint64, n int) []byte {
@@ -164,6 +175,9 @@ func (m *fakeMemory) at(at uint64, n int) []byte {
 }
 
 func (m *fakeMemory) CopyIn(at uint64, b []byte) abi.Errno {
+	if m.during != nil && (at < infoAt || at >= badAt) {
+		m.during()
+	}
 	from := m.at(at, len(b))
 	if from == nil {
 		return abi.Fault
@@ -173,6 +187,9 @@ func (m *fakeMemory) CopyIn(at uint64, b []byte) abi.Errno {
 }
 
 func (m *fakeMemory) CopyOut(at uint64, b []byte) abi.Errno {
+	if m.during != nil && (at < infoAt || at >= badAt) {
+		m.during()
+	}
 	to := m.at(at, len(b))
 	if to == nil {
 		return abi.Fault

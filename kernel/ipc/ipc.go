@@ -23,13 +23,11 @@ package ipc
 
 import "aios/kernel/abi"
 
+// Bounds on a message.
 const (
-	// MaxMessage is the longest message.
-	MaxMessage = 64 << 10
-	// MaxHandles is how many handles a message carries at most.
-	MaxHandles = 8
-	// Short is the longest message that lies in its slot.
-	Short = 64
+	MaxMessage = 64 << 10 // bytes of a message
+	MaxHandles = 8        // handles that travel with a message
+	Short      = 64       // bytes of a message that lies in its slot: it costs nothing beyond it
 )
 
 // ID names a process for as long as the machine runs. Zero is nobody.

@@ -15,7 +15,7 @@ type Limits struct {
 // DefaultLimits are those of a process whose manifest names none.
 var DefaultLimits = Limits{Messages: 64, Bytes: 256 << 10}
 
-const maxMessages = 1024
+const maxMessages = 1024 // at most, in any mailbox
 
 // Cost is what a mailbox of these limits takes of its owner's quota when it is
 // opened: its slots.
@@ -115,10 +115,10 @@ func (b *Mailbox) stop(stopped bool) {
 func (b *Mailbox) room(n int) bool { return b.free != nil && b.bytes+n <= b.limits.Bytes }
 
 // wake wakes who can go on now: the first that waits for room, if there is
-// enough for it or nothing left to wait for, and the first that waits to receive, if there is something.
+// enough for it, and the first that waits to receive, if there is something.
 // Each wakes the next when it leaves. Preconditions: b.mu is held.
 func (b *Mailbox) wake() {
-	if c := b.senders.head; c != nil && (b.room(c.need) || b.bytes == 0) {
+	if c := b.senders.head; c != nil && b.room(c.need) {
 		c.Waiter.Wake()
 	}
 	if c := b.receivers.head; c != nil && b.ready() {

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"reflect"
@@ -240,6 +241,74 @@ func TestPutBack(t *testing.T) {
 	q.add(&s[4])
 	if q.take() != &s[3] || q.take() != &s[4] || q.head != nil || q.tail != nil {
 		t.Error("put back into an empty queue")
+	}
+}
+
+// What happens while a message is being copied, with no lock held.
+func TestDuringCopy(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		receive bool
+		at      uint64
+		do      func(b *Mailbox, e *Endpoint)
+		want    abi.Errno
+		closed  int // how often the object in the message was closed
+	}{
+		{"the mailbox closes under a send", false, dataAt, func(b *Mailbox, e *Endpoint) { b.Close() }, abi.Pipe, 0},
+		{"the endpoint closes under a send", false, dataAt, func(b *Mailbox, e *Endpoint) { e.HandleClosed() }, abi.BadHandle, 0},
+		{"the mailbox closes under a send that faults", false, badAt, func(b *Mailbox, e *Endpoint) { b.Close() }, abi.Fault, 0},
+		{"the mailbox closes under a receive", true, dataAt, func(b *Mailbox, e *Endpoint) { b.Close() }, 0, 0},
+		{"the mailbox closes under a receive that faults", true, badAt, func(b *Mailbox, e *Endpoint) { b.Close() }, abi.Fault, 1},
+		{"the endpoint closes under a receive", true, dataAt, func(b *Mailbox, e *Endpoint) { e.HandleClosed() }, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var p Port
+			q, pool := NewQuota(1<<20), NewPool(4)
+			b, _ := p.Open(DefaultLimits, q, pool)
+			a, r := newPeer(1), newPeer(2)
+			e, o := p.Endpoint(1), &object{}
+			h := a.table.insert(Capability{o, abi.TypeBlob, 0})
+			a.putHandles([]abi.Handle{h})
+			out := Outgoing{dataAt, 2 * pageSize, handlesAt, 1}
+			in := wholeMessage
+			var errno abi.Errno
+			if c.receive {
+				e.Send(a.Caller, out, false)
+				r.mem.during = func() { c.do(b, e) }
+				in.At = c.at
+				_, errno = b.Receive(r.Caller, in, false)
+			} else {
+				a.mem.during = func() { c.do(b, e) }
+				out.At = c.at
+				_, errno = e.Send(a.Caller, out, false)
+			}
+			is(t, "the call", errno, c.want)
+			if (a.table.find(h) != nil) == c.receive {
+				t.Errorf("the sender has its handle: %v", !c.receive)
+			}
+			if n := r.table.used(); n != map[bool]int{true: 1}[c.receive && c.want == 0] {
+				t.Errorf("the receiver has %d handles", n)
+			}
+			b.Close()
+			if o.closed != c.closed || q.Used() != 0 || len(pool.free) != 2 {
+				t.Errorf("closed %d times, %d bytes charged, %d pages in the pool", o.closed, q.Used(), len(pool.free))
+			}
+		})
+	}
+}
+
+// Nothing of an earlier message is in the block of a later one.
+func TestInfoIsCleared(t *testing.T) {
+	var p Port
+	b := open(t, &p, DefaultLimits)
+	a, r := newPeer(1), newPeer(2)
+	e := p.Endpoint(1)
+	a.send(e, "with a handle", a.table.insert(Capability{&object{}, abi.TypeBlob, 0}))
+	r.receive(b, false)
+	a.send(e, "without")
+	r.receive(b, false)
+	if h := r.mem.info[24:]; !bytes.Equal(h, make([]byte, len(h))) {
+		t.Errorf("handles: %x", h)
 	}
 }
 
@@ -590,6 +659,23 @@ func TestEndpointInItsOwnMailbox(t *testing.T) {
 	}
 }
 
+func TestQuotaIsExact(t *testing.T) {
+	q := NewQuota(100)
+	if q.charge(101) || !q.charge(100) || q.charge(1) || !q.charge(0) || q.Used() != 100 {
+		t.Errorf("%d of 100 bytes charged", q.Used())
+	}
+	q.refund(1)
+	if q.charge(2) || !q.charge(1) {
+		t.Error("after a refund")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("more was given back than charged")
+		}
+	}()
+	q.refund(101)
+}
+
 // The quota of a process bounds its mailboxes, whatever their own limits say.
 func TestQuota(t *testing.T) {
 	var p, p2 Port
@@ -616,6 +702,36 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+// Who waits for the quota is not forgotten when another mailbox has the rest of
+// it: it waits as long as something here is still to be received.
+func TestWaitForQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p, p2 Port
+		q := NewQuota(2*DefaultLimits.Cost() + MaxMessage)
+		pool := NewPool(16)
+		b, _ := p.Open(DefaultLimits, q, pool)
+		b2, _ := p2.Open(DefaultLimits, q, pool)
+		a, c, r := newPeer(1), newPeer(2), newPeer(3)
+		e := p.Endpoint(1)
+		page := strings.Repeat("p", pageSize)
+		a.send(p2.Endpoint(1), strings.Repeat(page, 14))
+		a.send(e, page)
+		a.send(e, "short")
+		_, errno := a.send(e, page+page)
+		is(t, "no quota, but something to wait for", errno, abi.Again)
+		first := start(func() abi.Errno { _, e := a.sendWait(e, page+page+page, true); return e })
+		waits(t, "the first", first)
+		second := start(func() abi.Errno { _, e := c.sendWait(p.Endpoint(2), page+page, true); return e })
+		waits(t, "the second", second)
+		r.receive(b, false)
+		ended(t, "three pages", first, abi.NoMemory)
+		ended(t, "two pages", second, 0)
+		b2.Close()
+		_, errno = a.send(e, page+page+page)
+		is(t, "three pages then", errno, 0)
+	})
+}
+
 func TestPoolIsBounded(t *testing.T) {
 	pool := NewPool(3)
 	var pages [8]*page
@@ -631,6 +747,9 @@ func TestPoolIsBounded(t *testing.T) {
 		t.Errorf("%d pages kept", len(pool.free))
 	}
 	pool.get(pages[:2])
+	if pool.free[:3][1] != nil || pool.free[:3][2] != nil {
+		t.Error("the pool holds on to pages that it gave away")
+	}
 	if len(pool.free) != 1 || pages[0] != known[1] || pages[1] != known[2] {
 		t.Error("pages are not used again")
 	}

@@ -69,7 +69,6 @@ func (b *Mailbox) Receive(c *Caller, in Incoming, wait bool) (Info, abi.Errno) {
 		c.Table.Fill(h, s.moved[i])
 		s.moved[i] = Capability{}
 	}
-	s.caps = 0
 	s.empty(b.pool)
 	b.mu.Lock()
 	b.giveBack(s)
