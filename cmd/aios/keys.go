@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"aios/host/install"
-)
+import "fmt"
 
 // keysCmd makes and shows the installation's keys.
 type keysCmd struct {
@@ -26,7 +22,7 @@ func (c keysInitCmd) Run(e *env) error {
 		return err
 	}
 	defer unlock()
-	k, err := install.EnsureKeys(d)
+	k, _, err := ensureKeys(d)
 	if err != nil {
 		return err
 	}
