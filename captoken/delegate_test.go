@@ -10,7 +10,7 @@ import (
 
 func testDelegation(t testing.TB, to string, depth uint8) Delegation {
 	return Delegation{
-		ID: testID("delegation to " + to), Subject: to, Rights: RightLog | RightSend | RightDevice | RightMemory | RightDelegate,
+		ID: testID("delegation to " + to), Subject: to, Rights: RightLog | RightSend | RightDevice | RightMemory | RightSpawn,
 		Scopes: Scopes{Peers: Patterns{"journald", "worker-1", "z*"}, Devices: Patterns{"*"},
 			Services: []Service{{"memoryd", Patterns{"read"}}, {"netd", Patterns{"*"}}}, Network: Network{{TCP, "api.example.org", 1, 65535}}},
 		Quotas:    Quotas{MemoryBytes: 1 << 40, MessagesPerSecond: 10},
@@ -49,7 +49,7 @@ func TestDelegate(t *testing.T) {
 	want := testClaims(t)
 	want.Issuer = testKey(t, "issuer").Public().Thumbprint()
 	want.ID, want.Subject, want.Holder = d.ID, "worker", d.Holder
-	want.Rights = RightLog | RightSend | RightMemory | RightDelegate
+	want.Rights = RightLog | RightSend | RightMemory | RightSpawn
 	want.Scopes = Scopes{Peers: Patterns{"journald", "worker-1"}, Devices: Patterns{"gpu0"},
 		Services: []Service{{"memoryd", Patterns{"read"}}}, Network: Network{{TCP, "api.example.org", 443, 443}}}
 	want.Quotas = Quotas{MemoryBytes: 64 << 20, MessagesPerSecond: 10}

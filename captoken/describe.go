@@ -10,7 +10,7 @@ var rightTexts = [endOfRights]string{
 	"write lines to the log", "read the clock", "ask for random bytes", "send messages", "receive messages", "pass capabilities on in messages",
 	"allocate memory", "map shared memory", "call services", "open connections", "take connections", "use devices", "start agents",
 	"clone, merge, split, upgrade, specialise, snapshot and restore what it started", "end what it started", "sign, open and seal with its own key",
-	"ask for evidence of the host", "pass a part of this on",
+	"ask for evidence of the host",
 }
 
 // Describe says in words who may do what, to what, how much of it and until when: one

@@ -18,7 +18,7 @@ func TestDescribe(t *testing.T) {
   allocate memory
   call services: journald (append), memoryd (*)
   open connections to tcp://*.example.org:443, tcp://192.0.2.0/24:8000-8999, udp://192.0.2.53/32:53
-  pass a part of this on
+  start agents
 using at most: 67108864 bytes of memory, 500 thousandths of a processor, 1000 messages a second, 1048576 bytes a second, 20 ms of device time a second
 from 2027-01-15T07:59:00Z until 2027-01-15T09:00:00Z
 while the host holds lease ` + testID("lease").String() + `, unless its id, its agent or epoch 3 is revoked

@@ -118,6 +118,9 @@ func TestLeaseLife(t *testing.T) {
 	if _, ok := state.Deadline(); ok {
 		t.Error("a deadline before the first lease")
 	}
+	if _, ok := state.When(testNow); ok {
+		t.Error("a moment before the first lease")
+	}
 	state.Sent(testNonce("one"), 10*s)
 	if _, err := state.Renew(testLeaseBytes(t, nil), 15*s); err != nil {
 		t.Fatal(err)
@@ -134,6 +137,11 @@ func TestLeaseLife(t *testing.T) {
 		}
 		if id := state.ID(c.now); id.IsZero() != (c.phase == LeaseLapsed) {
 			t.Errorf("at %s: lease %s", c.now, id)
+		}
+	}
+	for at, want := range map[time.Time]time.Duration{testNow: 10 * s, testNow.Add(290 * s): 300 * s, testNow.Add(-20 * s): -10 * s, time.Unix(maxTime, 0): 1<<63 - 1} {
+		if when, ok := state.When(at); !ok || when != want {
+			t.Errorf("the verifier's time is %s at %s, want %s", at, when, want)
 		}
 	}
 	if now, ok := state.Time(300 * s); !ok || !now.Equal(testNow.Add(290*s)) {

@@ -1,6 +1,7 @@
 package captoken
 
 import (
+	"math"
 	"strconv"
 	"time"
 )
@@ -10,7 +11,7 @@ type Phase uint8
 
 // The phases.
 const (
-	LeaseNone   Phase = iota // none yet, or a new one after the old one has lapsed is due
+	LeaseNone   Phase = iota // none was ever taken
 	LeaseHeld                // tokens may be used and installed
 	LeaseGrace               // renewal is overdue: what runs goes on, nothing new starts
 	LeaseLapsed              // everything that hangs from it stops
@@ -161,14 +162,28 @@ func (s *LeaseState) Deadline() (time.Duration, bool) {
 }
 
 // Time is the verifier's time, for Want.Now: what the lease says, plus what has passed
-// since its request was sent. It is never behind the verifier's and ahead by no more
-// than the request took. Without a lease there is none.
+// since its request was sent. It is behind the verifier's by less than a second, since a
+// lease has whole seconds, and ahead by no more than the request took. Without a lease
+// there is none.
 func (s *LeaseState) Time(now time.Duration) (time.Time, bool) {
 	s.advance(now)
 	if s.phase == LeaseNone {
 		return time.Time{}, false
 	}
 	return s.lease.IssuedAt.Add(s.now - s.sent), true
+}
+
+// When is the moment of the monotonic clock at which the verifier's time is t, for a
+// check that has no time to lose. It may shift a little with each renewal.
+func (s *LeaseState) When(t time.Time) (time.Duration, bool) {
+	if s.phase == LeaseNone {
+		return 0, false
+	}
+	d := t.Sub(s.lease.IssuedAt) // stops at the bounds of a duration
+	if d > math.MaxInt64-s.sent {
+		return math.MaxInt64, true
+	}
+	return s.sent + d, true
 }
 
 // String tells it for a log.

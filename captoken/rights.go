@@ -29,13 +29,12 @@ const (
 	RightKill                         // end what it started
 	RightCrypto                       // sign, open and seal with its own key
 	RightAttest                       // ask for evidence of this host
-	RightDelegate                     // pass a part of this token on
 	endOfRights    = iota
 )
 
 var rightNames = [endOfRights]string{
 	"log", "clock", "random", "send", "receive", "transfer", "memory", "share", "service", "connect", "listen",
-	"device", "spawn", "lifecycle", "kill", "crypto", "attest", "delegate",
+	"device", "spawn", "lifecycle", "kill", "crypto", "attest",
 }
 
 // String lists the names, separated by commas.

@@ -3,6 +3,7 @@ package captoken
 import (
 	"bytes"
 	"crypto/sha256"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -219,6 +220,13 @@ func FuzzOneForm(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(encoded)
+	names, err := filepath.Glob(filepath.Join(vectorDir, "*.txt"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range names {
+		f.Add(readVector(f, name).body)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if signed, err := split(b); err == nil {
 			var again []byte

@@ -185,10 +185,10 @@ func TestRights(t *testing.T) {
 	if _, ok := ParseRight("root"); ok {
 		t.Error("there is a right called root")
 	}
-	if s := (RightLog | RightDelegate | 1<<63).String(); s != "log,delegate,bit63" {
+	if s := (RightLog | RightAttest | 1<<63).String(); s != "log,attest,bit63" {
 		t.Errorf("got %s", s)
 	}
-	if len(RightNames()) != endOfRights || RightDelegate != 1<<17 {
+	if len(RightNames()) != endOfRights || RightAttest != 1<<16 {
 		t.Error("the bits have moved: they keep their meaning for good")
 	}
 }

@@ -40,7 +40,7 @@ var testNow = time.Unix(1_800_000_000, 0).UTC()
 func testClaims(t testing.TB) Claims {
 	return Claims{
 		ID: testID("token"), Subject: testAgent, Audience: testHost,
-		Rights: RightLog | RightClock | RightSend | RightReceive | RightMemory | RightService | RightConnect | RightDelegate,
+		Rights: RightLog | RightClock | RightSend | RightReceive | RightMemory | RightService | RightConnect | RightSpawn,
 		Scopes: Scopes{
 			Peers:    Patterns{"journald", "worker-*"},
 			Memory:   Patterns{"shared/planner"},

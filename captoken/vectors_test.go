@@ -61,7 +61,7 @@ func (v *vector) encode() []byte {
 	return b.Bytes()
 }
 
-func readVector(t *testing.T, path string) *vector {
+func readVector(t testing.TB, path string) *vector {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
