@@ -36,8 +36,8 @@ func ManufactureTPM(ctx context.Context, p Programs, dir string) (made bool, err
 	if _, err := os.Stat(filepath.Join(state, "tpm2-00.permall")); err == nil {
 		return false, nil
 	}
-	if strings.ContainsAny(dir, " \t\n#") {
-		return false, fmt.Errorf("make TPM: swtpm's configuration cannot name the folder %q: choose a state folder without blanks", dir)
+	if strings.ContainsAny(dir, " \t\n#,") {
+		return false, fmt.Errorf("make TPM: swtpm's configuration cannot name the folder %q: choose a state folder without blanks, commas and #", dir)
 	}
 	// A TPM that was made only in part is worth nothing: start over.
 	if err := os.RemoveAll(dir); err != nil {
