@@ -184,12 +184,12 @@ type Enrolled struct {
 func (Enrolled) Name() string { return "enrolled" }
 func (e Enrolled) Lines() []string {
 	ak := fmt.Sprintf("attestation key %s is the one of its enrolment", short(e.AK))
-	head := "known host: same endorsement key as at enrolment"
+	head := "known host " + e.Host + ": same endorsement key as at enrolment"
 	if e.First {
-		head = "first contact: host enrolled"
+		head = "first contact: host enrolled as " + e.Host
 		ak = fmt.Sprintf("attestation key %s was proven to live in that TPM (credential activation)", short(e.AK))
 	}
-	return []string{fmt.Sprintf("%s as %s (%s)", head, e.Host, e.Took),
+	return []string{fmt.Sprintf("%s (%s)", head, e.Took),
 		fmt.Sprintf("the EK certificate chains to %q, which this verifier trusts", e.EKIssuer), ak}
 }
 
