@@ -40,12 +40,14 @@ const (
 	TypeStream               // a byte stream, both ways
 	TypeAttestor             // typed TPM operations
 	TypeBlob                 // read-only bytes
+	TypeEndpoint             // sends messages to one mailbox
+	TypeMailbox              // messages for the process
 	typeEnd
 )
 
 func (t Type) String() string {
 	if t < typeEnd {
-		return [...]string{"none", "process", "log", "clock", "stream", "attestor", "blob"}[t]
+		return [...]string{"none", "process", "log", "clock", "stream", "attestor", "blob", "endpoint", "mailbox"}[t]
 	}
 	return "unknown"
 }
@@ -54,21 +56,22 @@ func (t Type) String() string {
 type Rights uint32
 
 const (
-	RightRead    Rights = 1 << iota // take bytes or time out of the object
-	RightWrite                      // put bytes into it
-	RightInvoke                     // ask it for an operation
-	RightControl                    // end it
+	RightRead     Rights = 1 << iota // take bytes or time out of the object
+	RightWrite                       // put bytes into it
+	RightInvoke                      // ask it for an operation
+	RightControl                     // end it
+	RightTransfer                    // pass the handle on in a message
 )
 
 // AllRights is every right that exists.
-const AllRights = RightRead | RightWrite | RightInvoke | RightControl
+const AllRights = RightRead | RightWrite | RightInvoke | RightControl | RightTransfer
 
 func (r Rights) String() string {
 	if r == 0 {
 		return "none"
 	}
 	s := ""
-	for i, name := range [...]string{"read", "write", "invoke", "control"} {
+	for i, name := range [...]string{"read", "write", "invoke", "control", "transfer"} {
 		if r&(1<<i) != 0 {
 			if s != "" {
 				s += "|"
@@ -91,11 +94,16 @@ const (
 	CapEventLog = "EVENTLOG" // blob: the merged event log of this boot
 	CapManifest = "MANIFEST" // blob: the system manifest's payload
 	CapPolicy   = "POLICY"   // blob: the policy bundle
+	CapMailbox  = "MAILBOX"  // mailbox: messages for this process
+	CapSend     = "SEND_"    // and a service's name: endpoint to it
 )
 
 // Bounds on one call.
 const (
-	MaxTransfer = 64 << 10 // bytes moved by StreamRead, StreamWrite, BlobRead: more is cut to this
-	MaxMessage  = 16 << 10 // bytes of an Attest request or response
-	MaxLog      = 4 << 10  // bytes of one Log call
+	MaxTransfer = 64 << 10          // bytes moved by StreamRead, StreamWrite, BlobRead: more is cut to this
+	MaxMessage  = 16 << 10          // bytes of an Attest request or response
+	MaxLog      = 4 << 10           // bytes of one Log call
+	MaxIPC      = 64 << 10          // bytes of an IPC message: more is refused before any of it is read
+	MaxHandles  = 8                 // handles that an IPC message carries
+	IPCInfo     = 24 + 8*MaxHandles // bytes of what IPCRecv tells of a message
 )

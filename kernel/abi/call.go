@@ -16,6 +16,10 @@ const (
 	CallStreamWrite                           // 0x1006
 	CallAttest                                // 0x1007
 	CallBlobRead                              // 0x1008
+	CallClose                                 // 0x1009
+	CallIPCSend                               // 0x100a
+	CallIPCRecv                               // 0x100b
+	CallIPCWait                               // 0x100c
 	callEnd
 )
 
@@ -27,6 +31,10 @@ const (
 	AttestQuote    = 3 // (nonce) -> TPMS_ATTEST, TPMT_SIGNATURE, 24 PCR values of the sha256 bank
 	AttestRandom   = 4 // (u32 LE count) -> bytes
 )
+
+// Forever is the timeout of an IPC call that waits as long as it takes. Other
+// timeouts are nanoseconds; 0 does not wait.
+const Forever = ^uint64(0)
 
 // Arg is one argument after the handle.
 type Arg struct {
@@ -77,6 +85,18 @@ var Calls = []Call{
 		"Asks the kernel for a typed TPM operation."},
 	{CallBlobRead, "BlobRead", TypeBlob, RightRead, []Arg{{"offset", Value}, {"ptr", Out}, {"len", Value}}, "bytes read, 0 at the end", []Errno{Fault, Invalid, IO},
 		"Reads from an offset."},
+	{CallClose, "Close", TypeNone, 0, nil, "0", nil,
+		"Gives the handle up. Whoever an endpoint led to learns that a sender is gone."},
+	{CallIPCSend, "IPCSend", TypeEndpoint, RightWrite,
+		[]Arg{{"ptr", In}, {"len", Value}, {"handles", In}, {"count", Value}, {"timeout", Value}}, "number of the message",
+		[]Errno{MessageSize, Fault, Pipe, Again, NoMemory, TimedOut, Interrupted},
+		"Sends bytes, and moves count handles (u64 each) out of this process; see ipc.md."},
+	{CallIPCRecv, "IPCRecv", TypeMailbox, RightRead,
+		[]Arg{{"ptr", Out}, {"len", Value}, {"info", Out}, {"infolen", Value}, {"timeout", Value}}, "bytes of the message",
+		[]Errno{MessageSize, Fault, Pipe, Again, TooManyFiles, TimedOut, Interrupted},
+		"Takes the next message, and its handles into this process; see ipc.md."},
+	{CallIPCWait, "IPCWait", TypeMailbox, RightRead, []Arg{{"timeout", Value}}, "0", []Errno{Again, TimedOut, Interrupted},
+		"Waits until there is something for IPCRecv."},
 }
 
 // Lookup returns the description of a call, nil if there is none of that number.

@@ -46,7 +46,7 @@ var errnoText = map[Errno]string{
 	Exists:       "address range already in use",
 	NoDevice:     "only private anonymous memory can be mapped",
 	Invalid:      "invalid argument",
-	TooManyFiles: "too many open descriptors",
+	TooManyFiles: "too many open descriptors, or no room for more handles",
 	Pipe:         "the other end is closed",
 	NoCall:       "no such system call",
 	MessageSize:  "message too long, or too little room for the answer",

@@ -92,6 +92,16 @@ func (t *Table) Lookup(h abi.Handle, typ abi.Type, rights abi.Rights) (any, abi.
 func (t *Table) Insert(object any, typ abi.Type, rights abi.Rights) (abi.Handle, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	h, ok := t.take()
+	if !ok {
+		return 0, ErrFull
+	}
+	t.fill(h, Capability{object, typ, rights})
+	return h, nil
+}
+
+// take finds a slot and the handle that it will have. Preconditions: t.mu is held.
+func (t *Table) take() (abi.Handle, bool) {
 	var i uint32
 	switch n := len(t.free); {
 	case n > 0:
@@ -101,33 +111,47 @@ func (t *Table) Insert(object any, typ abi.Type, rights abi.Rights) (abi.Handle,
 		i = uint32(t.used)
 		t.used++
 	default:
-		return 0, ErrFull
+		return 0, false
 	}
-	r := &t.records[i]
-	generation := uint32(r.state.Load()>>32) + 1
-	r.object.Store(&object)
-	r.state.Store(pack(generation, typ, rights))
-	return abi.MakeHandle(i, generation), nil
+	return abi.MakeHandle(i, uint32(t.records[i].state.Load()>>32)+1), true
 }
 
-// Close makes the handle invalid for good and tells whether it was valid.
+// fill makes a handle of take valid. Preconditions: t.mu is held.
+func (t *Table) fill(h abi.Handle, c Capability) {
+	r := &t.records[h.Index()]
+	r.object.Store(&c.Object)
+	r.state.Store(pack(h.Generation(), c.Type, c.Rights))
+}
+
+// Close makes the handle invalid for good and tells whether it was valid. The
+// object learns of it, if it is a Closer.
 func (t *Table) Close(h abi.Handle) bool {
-	i := h.Index()
-	if i >= Capacity {
-		return false
-	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	r := &t.records[i]
-	if check(r.state.Load(), h, abi.TypeNone, 0) != 0 {
-		return false
+	c, ok := t.remove(h)
+	t.mu.Unlock()
+	if ok {
+		c.Drop()
 	}
+	return ok
+}
+
+// remove takes a capability out. Preconditions: t.mu is held.
+func (t *Table) remove(h abi.Handle) (Capability, bool) {
+	if h.Index() >= Capacity {
+		return Capability{}, false
+	}
+	r := &t.records[h.Index()]
+	state := r.state.Load()
+	if check(state, h, abi.TypeNone, 0) != 0 {
+		return Capability{}, false
+	}
+	c := Capability{*r.object.Load(), abi.Type(state >> 24), abi.Rights(state) & 0xffffff}
 	r.state.Store(pack(h.Generation(), abi.TypeNone, 0))
 	r.object.Store(&none)
 	if h.Generation() != maxGeneration {
-		t.free = append(t.free, i)
+		t.free = append(t.free, h.Index())
 	}
-	return true
+	return c, true
 }
 
 // none stands in a closed slot, so that a lookup that races finds something to read.

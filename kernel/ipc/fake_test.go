@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"aios/kernel/abi"
+	"aios/kernel/cap"
 )
 
 // fakeTable is a Table of a few handles.
@@ -17,7 +18,12 @@ type fakeSlot struct {
 	generation uint32
 	reserved   bool
 	used       bool
-	c          Capability
+	c          cap.Capability
+}
+
+// blob is a capability of the tests.
+func blob(object any, rights abi.Rights) cap.Capability {
+	return cap.Capability{Object: object, Type: abi.TypeBlob, Rights: rights}
 }
 
 // fixed is a right of the tests: the handle may not be passed on.
@@ -33,7 +39,7 @@ func (t *fakeTable) find(h abi.Handle) *fakeSlot {
 	return nil
 }
 
-func (t *fakeTable) Take(handles []abi.Handle, into []Capability) abi.Errno {
+func (t *fakeTable) Take(handles []abi.Handle, into []cap.Capability) abi.Errno {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, h := range handles {
@@ -79,7 +85,7 @@ func (t *fakeTable) Reserve(handles []abi.Handle) bool {
 	return false
 }
 
-func (t *fakeTable) Fill(h abi.Handle, c Capability) {
+func (t *fakeTable) Fill(h abi.Handle, c cap.Capability) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.slots[h.Index()]
@@ -98,7 +104,7 @@ func (t *fakeTable) Release(handles []abi.Handle) {
 }
 
 // insert grants an object; 0 if the table is full.
-func (t *fakeTable) insert(c Capability) abi.Handle {
+func (t *fakeTable) insert(c cap.Capability) abi.Handle {
 	var h [1]abi.Handle
 	if !t.Reserve(h[:]) {
 		return 0
@@ -119,7 +125,7 @@ func (t *fakeTable) used() int {
 
 // close closes a handle as the kernel does.
 func (t *fakeTable) close(h abi.Handle) {
-	var c [1]Capability
+	var c [1]cap.Capability
 	t.mu.Lock()
 	s := t.find(h)
 	if s == nil {
@@ -129,7 +135,7 @@ func (t *fakeTable) close(h abi.Handle) {
 	c[0] = s.c
 	*s = fakeSlot{generation: s.generation}
 	t.mu.Unlock()
-	c[0].drop()
+	c[0].Drop()
 }
 
 func (t *fakeTable) closeAll() {

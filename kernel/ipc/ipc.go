@@ -21,13 +21,16 @@
 // without waiting.
 package ipc
 
-import "aios/kernel/abi"
+import (
+	"aios/kernel/abi"
+	"aios/kernel/cap"
+)
 
 // Bounds on a message.
 const (
-	MaxMessage = 64 << 10 // bytes of a message
-	MaxHandles = 8        // handles that travel with a message
-	Short      = 64       // bytes of a message that lies in its slot: it costs nothing beyond it
+	MaxMessage = abi.MaxIPC     // bytes of a message
+	MaxHandles = abi.MaxHandles // handles that travel with a message
+	Short      = 64             // bytes of a message that lies in its slot: it costs nothing beyond it
 )
 
 // ID names a process for as long as the machine runs. Zero is nobody.
@@ -53,35 +56,17 @@ type Waiter interface {
 	Wake()
 }
 
-// Capability is an object on its way from one table to another.
-type Capability struct {
-	Object any
-	Type   abi.Type
-	Rights abi.Rights
-}
-
-// Closer is an object that is told when the handle on it is gone: closed by
-// its holder, with its holder, or in a message that nobody will receive.
-type Closer interface{ HandleClosed() }
-
-// drop closes a capability that is in no table.
-func (c Capability) drop() {
-	if o, ok := c.Object.(Closer); ok {
-		o.HandleClosed()
-	}
-}
-
-// Table is the caller's handles. Its methods do not wait and call nothing of
+// Table is the caller's handles, a [cap.Table]. Its methods do not wait and call nothing of
 // this package.
 type Table interface {
 	// Take moves the capabilities out of the table, all or none. It refuses
 	// with BadHandle what is no handle or is named twice, and with Denied what
 	// may not be passed on.
-	Take(handles []abi.Handle, into []Capability) abi.Errno
+	Take(handles []abi.Handle, into []cap.Capability) abi.Errno
 	// Reserve finds handles that Fill will make valid, or Release give back;
 	// false: there are not enough.
 	Reserve(handles []abi.Handle) bool
-	Fill(h abi.Handle, c Capability)
+	Fill(h abi.Handle, c cap.Capability)
 	Release(handles []abi.Handle)
 }
 

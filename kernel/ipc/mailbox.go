@@ -94,6 +94,9 @@ func (b *Mailbox) Close() int {
 	return n
 }
 
+// HandleClosed closes the mailbox: nobody else can receive from it.
+func (b *Mailbox) HandleClosed() { b.Close() }
+
 // Stop tells that the owner will not receive for a while, because the kernel
 // stopped it: nobody waits for room until Resume. Who does gets Again.
 func (b *Mailbox) Stop() { b.stop(true) }

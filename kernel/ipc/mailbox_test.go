@@ -128,7 +128,7 @@ func TestSendRefused(t *testing.T) {
 			return errno
 		}, abi.BadHandle},
 		{"a handle that may not be passed on", func(a *peer, e *Endpoint, h abi.Handle) abi.Errno {
-			_, errno := a.send(e, "x", h, a.table.insert(Capability{&object{}, abi.TypeBlob, fixed}))
+			_, errno := a.send(e, "x", h, a.table.insert(blob(&object{}, fixed)))
 			return errno
 		}, abi.Denied},
 		{"a closed endpoint", func(a *peer, e *Endpoint, h abi.Handle) abi.Errno {
@@ -151,7 +151,7 @@ func TestSendRefused(t *testing.T) {
 			b := open(t, &p, DefaultLimits)
 			a := newPeer(1)
 			o := &object{}
-			h := a.table.insert(Capability{o, abi.TypeBlob, abi.RightRead})
+			h := a.table.insert(blob(o, abi.RightRead))
 			is(t, "send", c.send(a, p.Endpoint(1), h), c.want)
 			if b.bytes != 0 || b.queue.head != nil || b.last != 0 {
 				t.Errorf("%d bytes charged, head %v, last number %d", b.bytes, b.queue.head, b.last)
@@ -185,12 +185,12 @@ func TestReceiveRefused(t *testing.T) {
 			a, r := newPeer(5), newPeer(6)
 			o := &object{}
 			text := strings.Repeat("m", 100)
-			if _, errno := a.send(p.Endpoint(5), text, a.table.insert(Capability{o, abi.TypeBlob, 0})); errno != 0 {
+			if _, errno := a.send(p.Endpoint(5), text, a.table.insert(blob(o, 0))); errno != 0 {
 				t.Fatal(errno)
 			}
 			var filler []abi.Handle
 			for c.full {
-				h := r.table.insert(Capability{&object{}, abi.TypeBlob, 0})
+				h := r.table.insert(blob(&object{}, 0))
 				if h == 0 {
 					break
 				}
@@ -267,7 +267,7 @@ func TestDuringCopy(t *testing.T) {
 			b, _ := p.Open(DefaultLimits, q, pool)
 			a, r := newPeer(1), newPeer(2)
 			e, o := p.Endpoint(1), &object{}
-			h := a.table.insert(Capability{o, abi.TypeBlob, 0})
+			h := a.table.insert(blob(o, 0))
 			a.putHandles([]abi.Handle{h})
 			out := Outgoing{dataAt, 2 * pageSize, handlesAt, 1}
 			in := wholeMessage
@@ -303,7 +303,7 @@ func TestInfoIsCleared(t *testing.T) {
 	b := open(t, &p, DefaultLimits)
 	a, r := newPeer(1), newPeer(2)
 	e := p.Endpoint(1)
-	a.send(e, "with a handle", a.table.insert(Capability{&object{}, abi.TypeBlob, 0}))
+	a.send(e, "with a handle", a.table.insert(blob(&object{}, 0)))
 	r.receive(b, false)
 	a.send(e, "without")
 	r.receive(b, false)
@@ -323,7 +323,7 @@ func TestHandles(t *testing.T) {
 	var handles []abi.Handle
 	for i := range objects {
 		objects[i] = &object{name: i}
-		handles = append(handles, a.table.insert(Capability{objects[i], abi.TypeBlob, abi.RightRead}))
+		handles = append(handles, a.table.insert(blob(objects[i], abi.RightRead)))
 	}
 	if _, errno := a.send(e, "all", handles...); errno != 0 {
 		t.Fatal(errno)
@@ -339,7 +339,7 @@ func TestHandles(t *testing.T) {
 		t.Fatalf("%d handles", len(got))
 	}
 	for i, h := range got {
-		if s := r.table.find(h); s == nil || s.c != (Capability{objects[i], abi.TypeBlob, abi.RightRead}) {
+		if s := r.table.find(h); s == nil || s.c != (blob(objects[i], abi.RightRead)) {
 			t.Errorf("handle %d: %+v", i, s)
 		}
 	}
@@ -497,24 +497,25 @@ func TestWait(t *testing.T) {
 		b := open(t, &p, DefaultLimits)
 		a, r, r2 := newPeer(1), newPeer(2), newPeer(2)
 		e := p.Endpoint(1)
-		waiting := start(func() abi.Errno { return b.Wait(r.Caller) })
+		waiting := start(func() abi.Errno { return b.Wait(r.Caller, true) })
 		waits(t, "Wait", waiting)
-		both := start(func() abi.Errno { return b.Wait(r2.Caller) })
+		both := start(func() abi.Errno { return b.Wait(r2.Caller, true) })
 		waits(t, "Wait", both)
 		a.send(e, "x")
 		ended(t, "Wait", waiting, 0)
 		ended(t, "the other Wait", both, 0)
-		is(t, "Wait with a message", b.Wait(r.Caller), 0)
+		is(t, "Wait with a message", b.Wait(r.Caller, true), 0)
 		r.receive(b, false)
 		e.HandleClosed()
-		is(t, "Wait with an endpoint gone", b.Wait(r.Caller), 0)
+		is(t, "Wait with an endpoint gone", b.Wait(r.Caller, true), 0)
 		_, i, errno := r.receive(b, false)
 		is(t, "receive", errno, abi.Pipe)
 		if i.From != 1 {
 			t.Errorf("%+v", i)
 		}
-		b.Close()
-		is(t, "Wait when closed", b.Wait(r.Caller), abi.BadHandle)
+		is(t, "Wait that does not wait", b.Wait(r.Caller, false), abi.Again)
+		b.HandleClosed()
+		is(t, "Wait when closed", b.Wait(r.Caller, true), abi.BadHandle)
 	})
 }
 
@@ -628,7 +629,7 @@ func TestEndpointMoves(t *testing.T) {
 	b, bc := open(t, &p, DefaultLimits), open(t, &pc, DefaultLimits)
 	a, c, r := newPeer(1), newPeer(2), newPeer(3)
 	e := p.Endpoint(1)
-	h := a.table.insert(Capability{e, abi.TypeBlob, abi.RightWrite})
+	h := a.table.insert(blob(e, abi.RightWrite))
 	if _, errno := a.send(pc.Endpoint(1), "for you", h); errno != 0 {
 		t.Fatal(errno)
 	}
@@ -650,7 +651,7 @@ func TestEndpointInItsOwnMailbox(t *testing.T) {
 	b := open(t, &p, DefaultLimits)
 	a := newPeer(1)
 	e := p.Endpoint(1)
-	h := a.table.insert(Capability{e, abi.TypeBlob, abi.RightWrite})
+	h := a.table.insert(blob(e, abi.RightWrite))
 	if _, errno := a.send(e, "myself", h); errno != 0 {
 		t.Fatal(errno)
 	}
@@ -770,7 +771,7 @@ func TestNoAllocation(t *testing.T) {
 			t.Errorf("%d bytes: %v allocations", n, got)
 		}
 	}
-	h := a.table.insert(Capability{&object{}, abi.TypeBlob, 0})
+	h := a.table.insert(blob(&object{}, 0))
 	from, to := a, r
 	if got := testing.AllocsPerRun(100, func() { // to and fro
 		for k := range 8 {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"aios/kernel/abi"
+	"aios/kernel/cap"
 
 	"pgregory.net/rapid"
 )
@@ -40,8 +41,8 @@ type thing struct {
 	where    string // that holds it, as the check found
 }
 
-func (x *thing) capability(fix bool) Capability {
-	c := Capability{Object: x.plain, Type: abi.TypeBlob, Rights: 0}
+func (x *thing) capability(fix bool) cap.Capability {
+	c := cap.Capability{Object: x.plain, Type: abi.TypeBlob, Rights: 0}
 	if x.endpoint != nil {
 		c.Object = x.endpoint
 	}
@@ -283,7 +284,7 @@ func (w *world) start(c *call) {
 		case c.send:
 			c.id, errno = e.Send(c.t.Caller, Outgoing{at, uint64(c.size), handlesAt, uint64(len(c.handles))}, c.wait)
 		case c.only:
-			errno = b.Wait(c.t.Caller)
+			errno = b.Wait(c.t.Caller, true)
 		default:
 			c.info, errno = b.Receive(c.t.Caller, Incoming{at, uint64(c.size), infoAt, InfoSize}, c.wait)
 		}
@@ -557,7 +558,7 @@ func (w *world) check() {
 	for _, x := range w.things {
 		x.where = ""
 	}
-	at := func(c Capability, where string) {
+	at := func(c cap.Capability, where string) {
 		for _, x := range w.things {
 			if c.Object == x.capability(false).Object {
 				if x.where != "" {

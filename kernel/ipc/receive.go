@@ -4,12 +4,13 @@ import (
 	"encoding/binary"
 
 	"aios/kernel/abi"
+	"aios/kernel/cap"
 )
 
 // InfoSize is the length of what Receive writes about a message: sender (u64),
 // number (u64), bytes (u32), handles (u32), and room for MaxHandles handles (u64
 // each); all little endian.
-const InfoSize = 24 + 8*MaxHandles
+const InfoSize = abi.IPCInfo
 
 // Info is what a receiver learns of a message beside its bytes.
 type Info struct {
@@ -67,7 +68,7 @@ func (b *Mailbox) Receive(c *Caller, in Incoming, wait bool) (Info, abi.Errno) {
 			e.holder.Store(uint64(c.ID))
 		}
 		c.Table.Fill(h, s.moved[i])
-		s.moved[i] = Capability{}
+		s.moved[i] = cap.Capability{}
 	}
 	s.empty(b.pool)
 	b.mu.Lock()
@@ -77,12 +78,12 @@ func (b *Mailbox) Receive(c *Caller, in Incoming, wait bool) (Info, abi.Errno) {
 }
 
 // Wait waits until there is something to receive, a message or the end of an
-// endpoint, without taking it.
-func (b *Mailbox) Wait(c *Caller) abi.Errno {
+// endpoint, without taking it. Without wait it tells by Again that there is not.
+func (b *Mailbox) Wait(c *Caller, wait bool) abi.Errno {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.wake() // others may wait for the same
-	return b.await(c, true)
+	return b.await(c, wait)
 }
 
 // ready tells whether there is something to receive. Preconditions: b.mu is held.

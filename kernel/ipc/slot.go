@@ -1,6 +1,9 @@
 package ipc
 
-import "aios/kernel/abi"
+import (
+	"aios/kernel/abi"
+	"aios/kernel/cap"
+)
 
 // slot holds one message. It is free, queued, or belongs to the call that copies
 // its message in or out.
@@ -12,7 +15,7 @@ type slot struct {
 	caps  int // of capabilities
 	short [Short]byte
 	pages [MaxMessage / pageSize]*page
-	moved [MaxHandles]Capability
+	moved [MaxHandles]cap.Capability
 }
 
 // slotBytes is what a slot costs; mailbox_test.go compares it with the type.
@@ -74,8 +77,8 @@ func (s *slot) empty(pool *Pool) {
 	}
 	for i := range s.moved[:s.caps] {
 		c := s.moved[i]
-		s.moved[i] = Capability{}
-		c.drop()
+		s.moved[i] = cap.Capability{}
+		c.Drop()
 	}
 	s.caps = 0
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"aios/kernel/abi"
+	"aios/kernel/ipc"
 )
 
 // call serves one AIOS call. The handle is looked up before any other argument
@@ -57,6 +58,17 @@ func (t *thread) invoke(n abi.Number, object any, a [6]uint64) (uint64, abi.Errn
 		return t.readInto(a[2], a[3], func(b []byte) (int, error) { return object.(Blob).ReadAt(b, int64(a[1])) })
 	case abi.CallAttest:
 		return t.attest(object.(Attestor), a[1], a[2], a[3], a[4], a[5])
+	case abi.CallClose:
+		if !p.caps.Close(abi.Handle(a[0])) { // by another thread, meanwhile
+			return 0, abi.BadHandle
+		}
+		return 0, 0
+	case abi.CallIPCSend:
+		return t.ipcSend(object.(*ipc.Endpoint), a)
+	case abi.CallIPCRecv:
+		return t.ipcRecv(object.(*ipc.Mailbox), a)
+	case abi.CallIPCWait:
+		return t.ipcWait(object.(*ipc.Mailbox), a)
 	}
 	return 0, abi.NoCall
 }

@@ -454,7 +454,10 @@ func (l *lines) get() []string {
 func (m *fakeMachine) launch(t *testing.T, cfg Config, main func(*user)) *Process {
 	t.Helper()
 	m.setProgram(entry, main)
-	cfg.Name, cfg.PID = "test", 1
+	cfg.Name = "test"
+	if cfg.PID == 0 {
+		cfg.PID = 1
+	}
 	if cfg.Image == nil {
 		cfg.Image = testELF()
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"aios/kernel/abi"
+	"aios/kernel/ipc"
 )
 
 // numbers are the calls that fuzzing favours: all that exist, and some that do not.
@@ -17,7 +18,8 @@ var numbers = []uint64{
 	sysEpollWait, sysEpollCtl, sysTgkill, sysOpenat, sysEpollPwait, sysEventfd2, sysEpollCreate1, sysPrlimit64,
 	sysGetrandom, sysExit, 59, 511, 1 << 40,
 	uint64(abi.CallNull), uint64(abi.CallLog), uint64(abi.CallClockRead), uint64(abi.CallYield), uint64(abi.CallStreamRead),
-	uint64(abi.CallStreamWrite), uint64(abi.CallAttest), uint64(abi.CallBlobRead), uint64(abi.CallBlobRead) + 1,
+	uint64(abi.CallStreamWrite), uint64(abi.CallAttest), uint64(abi.CallBlobRead), uint64(abi.CallClose),
+	uint64(abi.CallIPCSend), uint64(abi.CallIPCRecv), uint64(abi.CallIPCWait), uint64(abi.CallIPCWait) + 1,
 }
 
 // values are the arguments that fuzzing favours.
@@ -27,7 +29,8 @@ var values = []uint64{
 	0xc000000000, mapPrivate | mapAnonymous, mapPrivate | mapAnonymous | mapFixed, cloneNeeded, cloneNeeded | cloneSetTLS | cloneClearTID, archSetFS, archGetFS,
 	handlerAt, saRestorer | saOnStack, restorerAt,
 	uint64(abi.MakeHandle(0, 1)), uint64(abi.MakeHandle(1, 1)), uint64(abi.MakeHandle(2, 1)), uint64(abi.MakeHandle(3, 1)),
-	uint64(abi.MakeHandle(4, 1)), uint64(abi.MakeHandle(5, 1)), uint64(abi.MakeHandle(6, 1)), uint64(abi.MakeHandle(7, 1)), uint64(abi.MakeHandle(0, 2)),
+	uint64(abi.MakeHandle(4, 1)), uint64(abi.MakeHandle(5, 1)), uint64(abi.MakeHandle(6, 1)), uint64(abi.MakeHandle(7, 1)), uint64(abi.MakeHandle(8, 1)), uint64(abi.MakeHandle(9, 1)),
+	uint64(abi.MakeHandle(10, 1)), uint64(abi.MakeHandle(0, 2)),
 }
 
 // A program made of bytes: each call is a number and seven choices. Whatever
@@ -76,7 +79,10 @@ func FuzzCalls(f *testing.F) {
 			m.setProgram(dataAt, main)
 			in := make(chan []byte, 1)
 			in <- []byte("some input")
-			p := m.launch(t, Config{Memory: 1 << 20, Threads: 6, Grants: allGrants(&lines{}, &pipe{in: in, out: make(chan []byte, 3)})}, main)
+			port := &ipc.Port{} // it can send to itself
+			grants := append(allGrants(&lines{}, &pipe{in: in, out: make(chan []byte, 3)}),
+				Grant{"SEND", abi.TypeEndpoint, abi.RightWrite | abi.RightTransfer, port})
+			p := m.launch(t, Config{Memory: 2 << 20, Threads: 6, Port: port, Grants: grants}, main)
 			select {
 			case <-p.Done():
 			case <-time.After(time.Hour):

@@ -41,7 +41,7 @@ type memory struct {
 	limit   int                 // frames
 	pages   int                 // frames present
 	peak    int                 // highest charge so far
-	threads int                 // frames charged for threads
+	kernel  int                 // frames charged for what the kernel keeps: threads, mailbox
 	closed  bool                // the space is gone
 	inexact bool                // a failed Map may have left tables behind
 }
@@ -71,16 +71,17 @@ func userRange(va, n uint64) bool {
 func (m *memory) tables() int { return 1 + len(m.tops) + len(m.dirs) + len(m.leaves) }
 
 // charged counts each page table twice: its mirror is the kernel's memory.
-func (m *memory) charged() int { return m.pages + m.tables() + len(m.leaves) + m.threads }
+func (m *memory) charged() int { return m.pages + m.tables() + len(m.leaves) + m.kernel }
 
-// chargeThread takes n frames (negative: gives them back) for a thread.
-func (m *memory) chargeThread(n int) error {
+// chargeKernel takes n frames (negative: gives them back) for what the kernel
+// keeps for the process.
+func (m *memory) chargeKernel(n int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if n > 0 && m.charged()+n > m.limit {
 		return errQuota
 	}
-	m.threads += n
+	m.kernel += n
 	m.peak = max(m.peak, m.charged())
 	return nil
 }

@@ -36,5 +36,5 @@ type Grant struct {
 	Name   string // AIOS_CAP_<Name>
 	Type   abi.Type
 	Rights abi.Rights
-	Object any // nil for TypeProcess and TypeClock: the process's own
+	Object any // nil for TypeProcess and TypeClock: the process's own; an *ipc.Port for TypeEndpoint
 }

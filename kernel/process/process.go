@@ -11,6 +11,7 @@ import (
 
 	"aios/kernel/abi"
 	"aios/kernel/cap"
+	"aios/kernel/ipc"
 )
 
 const (
@@ -35,6 +36,7 @@ type Config struct {
 	Threads int   // 0: DefaultThreads
 	CodeGen bool  // may make memory executable (never writable at once)
 	Grants  []Grant
+	Port    *ipc.Port // where its mailbox is reached; nil: it has none
 }
 
 // Exit tells how a process ended and what that gave back.
@@ -56,7 +58,8 @@ type Process struct {
 	machine Machine
 	mem     *memory
 	caps    cap.Table
-	log     *lineLog // of the log capability, nil without one
+	log     *lineLog     // of the log capability, nil without one
+	mailbox *ipc.Mailbox // nil without a port
 	started time.Duration
 
 	ctx    context.Context // done when the process is ending
@@ -105,6 +108,7 @@ func Start(m Machine, cfg Config) (*Process, error) {
 	p.files.init()
 	if err := p.boot(img); err != nil {
 		p.cancel()
+		p.closeMailbox()
 		p.caps.CloseAll()
 		p.mem.destroy()
 		return nil, fmt.Errorf("start %s with a quota of %d bytes: %w", cfg.Name, cfg.Memory, err)
@@ -114,6 +118,9 @@ func Start(m Machine, cfg Config) (*Process, error) {
 
 // boot fills the new address space and starts the first thread.
 func (p *Process) boot(img *image) error {
+	if err := p.openMailbox(); err != nil {
+		return err
+	}
 	env, err := p.grant()
 	if err != nil {
 		return err
@@ -156,6 +163,8 @@ func (p *Process) grant() ([]string, error) {
 			if g.Rights&abi.RightWrite != 0 {
 				p.log = l
 			}
+		case *ipc.Port:
+			object = o.Endpoint(ipc.ID(p.cfg.PID))
 		case nil:
 			object = p
 		}
@@ -185,6 +194,10 @@ func fits(object any, t abi.Type) bool {
 		_, ok = object.(Attestor)
 	case abi.TypeBlob:
 		_, ok = object.(Blob)
+	case abi.TypeEndpoint:
+		_, ok = object.(*ipc.Endpoint)
+	case abi.TypeMailbox:
+		_, ok = object.(*ipc.Mailbox)
 	}
 	return ok
 }
@@ -211,6 +224,7 @@ func (p *Process) end(reason string, ok bool) {
 func (p *Process) reap() {
 	p.wg.Wait()
 	p.cancel()
+	p.closeMailbox()
 	p.caps.CloseAll()
 	if p.log != nil {
 		p.log.close()

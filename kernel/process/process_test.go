@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"aios/kernel/abi"
+	"aios/kernel/ipc"
 )
 
 func TestStartAndExit(t *testing.T) {
@@ -440,7 +441,7 @@ func TestSmallCalls(t *testing.T) {
 			{"mremap", u.sys(25, dataAt), abi.NoCall},
 			{"number 511", u.sys(511), abi.NoCall},
 			{"number 0xfff", u.sys(0xfff), abi.NoCall},
-			{"beyond the last", u.sys(uint64(abi.CallBlobRead) + 1), abi.NoCall},
+			{"beyond the last", u.sys(uint64(abi.CallIPCWait) + 1), abi.NoCall},
 			{"huge number", u.sys(1 << 63), abi.NoCall},
 		} {
 			is(t, c.name, c.got, c.want)
@@ -568,6 +569,8 @@ func allGrants(log Log, s Stream) []Grant {
 			}
 			return nil, errors.New("the TPM said no")
 		})},
+		{"SEND_NOBODY", abi.TypeEndpoint, abi.RightWrite, &ipc.Port{}},
+		{"WIDE", abi.TypeBlob, abi.RightRead | abi.RightTransfer, bytes.NewReader([]byte("moves"))},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"aios/kernel/abi"
+	"aios/kernel/ipc"
 )
 
 // thread is one ring-3 thread. Fields without a note belong to the goroutine
@@ -23,6 +24,8 @@ type thread struct {
 	clearTID uint64        // CLONE_CHILD_CLEARTID
 	setTID   func(tid int) // tells the program the thread's id before the thread runs
 	buffer   []byte        // for transfers
+	caller   ipc.Caller    // for messages, and how it waits for them
+	parking  parking
 }
 
 // vectorInit is the initial state of an XSAVE area: FCW, MXCSR, no component
@@ -36,15 +39,17 @@ func vectorInit(v []byte) {
 // newThread makes a thread that starts as a copy of parent (nil: with all
 // registers zero) and charges it.
 func (p *Process) newThread(parent *thread) (*thread, error) {
-	if err := p.mem.chargeThread(threadFrames); err != nil {
+	if err := p.mem.chargeKernel(threadFrames); err != nil {
 		return nil, err
 	}
 	ctx, vector, err := p.mem.space.NewThread(&p.caps)
 	if err != nil {
-		p.mem.chargeThread(-threadFrames)
+		p.mem.chargeKernel(-threadFrames)
 		return nil, fmt.Errorf("make a thread: %w", err)
 	}
 	t := &thread{p: p, ctx: ctx, vector: vector, wake: make(chan struct{}, 1)}
+	t.parking = parking{t: t, token: make(chan struct{}, 1)}
+	t.caller = ipc.Caller{ID: ipc.ID(p.cfg.PID), Memory: userMemory{p}, Table: &p.caps, Waiter: &t.parking}
 	if parent != nil {
 		copyRegisters(ctx, parent.ctx)
 		copy(vector, parent.vector)
@@ -83,7 +88,7 @@ func (p *Process) start(t *thread) (tid int, ok bool) {
 // discard gives back a thread that does not run.
 func (t *thread) discard() {
 	t.p.mem.space.FreeThread(t.ctx)
-	t.p.mem.chargeThread(-threadFrames)
+	t.p.mem.chargeKernel(-threadFrames)
 }
 
 // serve runs the thread until it or its process ends.

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"aios/kernel/abi"
 )
@@ -44,13 +47,53 @@ func TestOnAnotherKernel(t *testing.T) {
 	_, errQuote := Attestor{h}.Quote(buf[:])
 	_, errRandom := Attestor{h}.Random(8)
 	_, errRaw := Raw(uint64(abi.CallNull), h, 1, 2, 3, 4, 5)
-	for i, err := range []error{Null(h), Yield(h), Exit(h, 0), errLog, errRead, errWrite, errBlob, errClock, errIdentity, errActivate, errQuote, errRandom, errRaw} {
+	_, errSend := Endpoint{h}.Send(buf[:], 0, h)
+	_, errReceive := Mailbox{h}.Receive(buf[:], Forever)
+	for i, err := range []error{errSend, errReceive, Mailbox{h}.Wait(time.Second), Close(h), Null(h), Yield(h), Exit(h, 0), errLog, errRead, errWrite, errBlob, errClock, errIdentity, errActivate, errQuote, errRandom, errRaw} {
 		if !errors.Is(err, abi.NoCall) {
 			t.Errorf("call %d: %v", i, err)
 		}
 	}
 	if n, err := (Stream{h}).Read(nil); n != 0 || err != nil {
 		t.Error("an empty read asks nobody")
+	}
+}
+
+// A call that a signal interrupts is made again, with what is left of its time.
+func TestAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			timeout time.Duration
+			want    []uint64
+		}{
+			{0, []uint64{0, 0, 0}},
+			{-1, []uint64{0, 0, 0}},
+			{3 * time.Second, []uint64{3e9, 1e9, 0}},
+			{Forever, []uint64{abi.Forever, abi.Forever, abi.Forever}},
+		} {
+			var got []uint64
+			err := again(c.timeout, func(ns uint64) error {
+				got = append(got, ns)
+				if len(got) == len(c.want) {
+					return abi.TimedOut
+				}
+				time.Sleep(2 * time.Second)
+				return abi.Interrupted
+			})
+			if err != abi.TimedOut || !slices.Equal(got, c.want) {
+				t.Errorf("%v: %v, %v; want %v", c.timeout, got, err, c.want)
+			}
+		}
+	})
+}
+
+func TestOpenEndpoint(t *testing.T) {
+	t.Setenv("AIOS_CAP_SEND_JOURNAL_D", "0x100000002")
+	if e, err := OpenEndpoint("journal-d"); err != nil || e.Handle != abi.MakeHandle(2, 1) {
+		t.Errorf("%#x, %v", e.Handle, err)
+	}
+	if _, err := OpenEndpoint("netd"); !errors.Is(err, ErrNotGranted) {
+		t.Errorf("%v", err)
 	}
 }
 

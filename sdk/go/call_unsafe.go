@@ -52,6 +52,18 @@ func attestCall(h abi.Handle, op uint64, request, response []byte) (uint64, erro
 	return result(r, e)
 }
 
+func sendCall(h abi.Handle, b, handles []byte, count int, timeout uint64) (uint64, error) {
+	r, _, e := syscall.Syscall6(uintptr(abi.CallIPCSend), uintptr(h), uintptr(pointer(b)), uintptr(len(b)),
+		uintptr(pointer(handles)), uintptr(count), uintptr(timeout))
+	return result(r, e)
+}
+
+func recvCall(h abi.Handle, b, info []byte, timeout uint64) (uint64, error) {
+	r, _, e := syscall.Syscall6(uintptr(abi.CallIPCRecv), uintptr(h), uintptr(pointer(b)), uintptr(len(b)),
+		uintptr(pointer(info)), uintptr(len(info)), uintptr(timeout))
+	return result(r, e)
+}
+
 // Raw makes any call with any arguments, for tests of the kernel.
 func Raw(n uint64, h abi.Handle, a ...uint64) (uint64, error) {
 	var w [5]uintptr

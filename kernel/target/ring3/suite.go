@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"aios/kernel/abi"
+	"aios/kernel/ipc"
 	"aios/kernel/process"
 )
 
@@ -180,8 +181,9 @@ func (s *Suite) config(r *run) process.Config {
 	if r.stream == nil {
 		r.stream = newDuplex()
 	}
+	port := &ipc.Port{} // it can send to itself
 	return process.Config{
-		Name: "test", PID: 100, Image: r.image, Args: append([]string{"test"}, r.args...), Memory: r.memory, Threads: r.threads,
+		Name: "test", PID: 100, Port: port, Image: r.image, Args: append([]string{"test"}, r.args...), Memory: r.memory, Threads: r.threads,
 		Grants: []process.Grant{
 			{Name: abi.CapSelf, Type: abi.TypeProcess, Rights: abi.RightControl},
 			{Name: abi.CapClock, Type: abi.TypeClock, Rights: abi.RightRead},
@@ -190,6 +192,7 @@ func (s *Suite) config(r *run) process.Config {
 			{Name: "READONLY", Type: abi.TypeStream, Rights: abi.RightRead, Object: r.stream},
 			{Name: abi.CapAttest, Type: abi.TypeAttestor, Rights: abi.RightInvoke, Object: attestor{}},
 			{Name: abi.CapEventLog, Type: abi.TypeBlob, Rights: abi.RightRead, Object: strings.NewReader(blob)},
+			{Name: abi.CapSend + "SELF", Type: abi.TypeEndpoint, Rights: abi.RightWrite, Object: port},
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 
 	"aios/kernel/abi"
@@ -74,6 +75,7 @@ func goodCalls() error {
 var granted = map[abi.Type]string{
 	abi.TypeProcess: abi.CapSelf, abi.TypeClock: abi.CapClock, abi.TypeLog: abi.CapLog,
 	abi.TypeStream: abi.CapChannel, abi.TypeAttestor: abi.CapAttest, abi.TypeBlob: abi.CapEventLog,
+	abi.TypeEndpoint: abi.CapSend + "SELF", abi.TypeMailbox: abi.CapMailbox,
 }
 
 func badHandles() error {
@@ -99,7 +101,7 @@ func badHandles() error {
 	if _, err := aios.Raw(uint64(abi.CallStreamWrite), handle("READONLY"), 8, 8); !errors.Is(err, abi.Denied) {
 		return fmt.Errorf("write to a read-only stream: %v, want %v", err, abi.Denied)
 	}
-	_, err := aios.Raw(uint64(abi.CallBlobRead)+1, handle(abi.CapSelf))
+	_, err := aios.Raw(uint64(abi.CallIPCWait)+1, handle(abi.CapSelf))
 	return expect("a call that does not exist", err, error(abi.NoCall))
 }
 
@@ -114,6 +116,11 @@ func call(n abi.Number, name string, args ...uint64) (uint64, error) {
 
 // badPointers gives every call that takes an address bad ones.
 func badPointers() error {
+	self := aios.Endpoint{Handle: handle(abi.CapSend + "SELF")}
+	if _, err := self.Send(make([]byte, 64), 0); err != nil { // for IPCRecv, which must not lose it
+		return err
+	}
+	info, buf := make([]byte, abi.IPCInfo), make([]byte, 64)
 	text := uint64(reflect.ValueOf(badPointers).Pointer())
 	for _, c := range abi.Calls {
 		for i, a := range c.Args {
@@ -129,12 +136,27 @@ func badPointers() error {
 				if c.Number == abi.CallAttest {
 					args[0] = abi.AttestQuote
 				}
+				if c.Number == abi.CallIPCRecv {
+					args[1], args[2], args[3] = 64, uint64(reflect.ValueOf(info).Pointer()), abi.IPCInfo
+				}
 				args[i], args[i+1] = addr, 64
+				switch a.Name {
+				case "handles":
+					args[i+1] = abi.MaxHandles
+				case "info":
+					args[i+1], args[0] = abi.IPCInfo, uint64(reflect.ValueOf(buf).Pointer())
+				}
 				if _, err := aios.Raw(uint64(c.Number), handle(granted[c.Type]), args...); !errors.Is(err, abi.Fault) {
 					return fmt.Errorf("%s with %s=%#x: %v, want %v", c.Name, a.Name, addr, err, abi.Fault)
 				}
 			}
 		}
 	}
-	return nil
+	runtime.KeepAlive(info)
+	runtime.KeepAlive(buf)
+	got, err := aios.Mailbox{Handle: handle(abi.CapMailbox)}.Receive(buf, 0)
+	if err != nil {
+		return err
+	}
+	return expect("bytes of the message", len(got.Data), 64)
 }

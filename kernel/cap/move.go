@@ -1,0 +1,82 @@
+package cap
+
+import "aios/kernel/abi"
+
+// Capability is an object with what may be done to it, out of any table: on its
+// way from one to another.
+type Capability struct {
+	Object any
+	Type   abi.Type
+	Rights abi.Rights
+}
+
+// Closer is an object that is told when the handle on it is gone: closed by its
+// holder, with its holder, or in a message that nobody will receive.
+type Closer interface{ HandleClosed() }
+
+// Drop ends a capability that is in no table. No lock is held: the object may
+// take its own.
+func (c Capability) Drop() {
+	if o, ok := c.Object.(Closer); ok {
+		o.HandleClosed()
+	}
+}
+
+// Take moves capabilities out of the table, all or none. What is no handle, or
+// is named twice, is BadHandle; what lacks RightTransfer is Denied.
+func (t *Table) Take(handles []abi.Handle, into []Capability) abi.Errno {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, h := range handles {
+		if e := t.Check(h, abi.TypeNone, abi.RightTransfer); e != 0 {
+			return e
+		}
+		for _, before := range handles[:i] {
+			if before == h {
+				return abi.BadHandle
+			}
+		}
+	}
+	for i, h := range handles {
+		into[i], _ = t.remove(h)
+	}
+	return 0
+}
+
+// Reserve finds slots for as many handles as there are to be, or none and says
+// false. The handles are not valid: each becomes so with Fill, or goes back with
+// Release.
+func (t *Table) Reserve(handles []abi.Handle) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range handles {
+		h, ok := t.take()
+		if !ok {
+			t.release(handles[:i])
+			return false
+		}
+		handles[i] = h
+	}
+	return true
+}
+
+// Fill gives a reserved handle its object.
+func (t *Table) Fill(h abi.Handle, c Capability) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fill(h, c)
+}
+
+// Release gives reserved handles back; they were never valid.
+func (t *Table) Release(handles []abi.Handle) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.release(handles)
+}
+
+// release does it. Preconditions: t.mu is held.
+func (t *Table) release(handles []abi.Handle) {
+	for _, h := range handles {
+		t.free = append(t.free, h.Index())
+	}
+}
