@@ -58,6 +58,7 @@ func (s *Suite) Cases() []Case {
 	var c []Case
 	c = append(c, s.programCases()...)
 	c = append(c, s.rawCases()...)
+	c = append(c, s.ipcCases()...)
 	return append(c, s.supervisorCases()...)
 }
 
