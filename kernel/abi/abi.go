@@ -100,10 +100,10 @@ const (
 
 // Bounds on one call.
 const (
-	MaxTransfer = 64 << 10          // bytes moved by StreamRead, StreamWrite, BlobRead: more is cut to this
-	MaxMessage  = 16 << 10          // bytes of an Attest request or response
-	MaxLog      = 4 << 10           // bytes of one Log call
-	MaxIPC      = 64 << 10          // bytes of an IPC message: more is refused before any of it is read
-	MaxHandles  = 8                 // handles that an IPC message carries
-	IPCInfo     = 24 + 8*MaxHandles // bytes of what IPCRecv tells of a message
+	MaxTransfer = 64 << 10 // bytes moved by StreamRead, StreamWrite, BlobRead: more is cut to this
+	MaxMessage  = 16 << 10 // bytes of an Attest request or response
+	MaxLog      = 4 << 10  // bytes of one Log call
+	MaxIPC      = 64 << 10 // bytes of an IPC message: more is refused before any of it is read
+	MaxHandles  = 8        // handles that an IPC message carries
+	IPCInfo     = 88       // bytes of what IPCRecv tells of a message: 24, and 8 for each handle
 )

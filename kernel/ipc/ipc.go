@@ -16,7 +16,7 @@
 // way round.
 //
 // Memory is bounded: a mailbox's slots are made with it, and pages for what
-// does not fit a slot come from a [Pool]. That is the only allocation after a
+// does not fit a slot come from a [Pool]. That is the only allocation here after a
 // mailbox was opened; a message of at most [Short] bytes needs none, with or
 // without waiting.
 package ipc
@@ -56,8 +56,8 @@ type Waiter interface {
 	Wake()
 }
 
-// Table is the caller's handles, a [cap.Table]. Its methods do not wait and call nothing of
-// this package.
+// Table is the caller's handles, a [cap.Table]. Its methods do not wait and call
+// nothing of this package.
 type Table interface {
 	// Take moves the capabilities out of the table, all or none. It refuses
 	// with BadHandle what is no handle or is named twice, and with Denied what
