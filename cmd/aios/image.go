@@ -65,7 +65,7 @@ func keysEvent(d *state.Dir, k *install.Keys) story.Keys {
 
 // imageEvent describes the image in the state folder.
 func imageEvent(d *state.Dir, i *install.Image, took time.Duration) story.Image {
-	return story.Image{Built: i.Built, Path: d.Disk(), SHA256: i.Reference.ImageSHA256.String(),
+	return story.Image{Built: i.Built, Altered: i.Altered(), Path: d.Disk(), SHA256: hex.EncodeToString(i.SHA256[:]),
 		Version: i.Reference.ManifestVersion, Predicted: pcrs(i.Reference.PCRs), Took: story.Milliseconds(took)}
 }
 

@@ -47,10 +47,17 @@ type Source struct {
 type Image struct {
 	Built     bool // by this call
 	Reference *predict.Reference
+	SHA256    [sha256.Size]byte // of the disk as it is; differs from the reference's if it was altered
 }
 
+// Altered tells whether the disk is another than the one that was built.
+func (i *Image) Altered() bool { return !bytes.Equal(i.SHA256[:], i.Reference.ImageSHA256) }
+
 // EnsureImage builds, signs and stores the disk image, unless the one that is
-// there was built from the same source with the same keys, or force is set.
+// there was built from the same source with the same keys, or force is set. A
+// disk that was altered since is left as it is: to hide that would be worse
+// than to boot it, which is what the chain is made for. Reference values that
+// were altered are an error.
 func EnsureImage(d *state.Dir, k *Keys, sb *secureboot.Keys, src Source, force bool) (*Image, error) {
 	in, err := src.read(k)
 	if err != nil {
@@ -58,12 +65,12 @@ func EnsureImage(d *state.Dir, k *Keys, sb *secureboot.Keys, src Source, force b
 	}
 	fingerprint := in.fingerprint(src, k, sb)
 	if !force {
-		ref, err := current(d, k, fingerprint)
+		i, err := current(d, k, fingerprint)
 		if err != nil {
 			return nil, err
 		}
-		if ref != nil && (src.Version == 0 || src.Version == ref.ManifestVersion) {
-			return &Image{Reference: ref}, nil
+		if i != nil && (src.Version == 0 || src.Version == i.Reference.ManifestVersion) {
+			return i, nil
 		}
 	}
 	version := src.Version
@@ -74,7 +81,7 @@ func EnsureImage(d *state.Dir, k *Keys, sb *secureboot.Keys, src Source, force b
 	if err != nil {
 		return nil, err
 	}
-	return &Image{Built: true, Reference: ref}, store(d, k, disk, ref, fingerprint)
+	return &Image{Built: true, Reference: ref, SHA256: sha256.Sum256(disk)}, store(d, k, disk, ref, fingerprint)
 }
 
 // Manifest returns the payload of the manifest that an image of src would have.
@@ -191,9 +198,9 @@ func (in *input) fingerprint(src Source, k *Keys, sb *secureboot.Keys) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// current returns the reference of the image that is there, or nil if it does
-// not have this fingerprint or is damaged.
-func current(d *state.Dir, k *Keys, fingerprint string) (*predict.Reference, error) {
+// current returns the image that is there, or nil if it does not have this
+// fingerprint, or if its disk or its reference values are gone.
+func current(d *state.Dir, k *Keys, fingerprint string) (*Image, error) {
 	was, err := os.ReadFile(filepath.Join(d.Image(), "fingerprint"))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && strings.TrimSpace(string(was)) != fingerprint {
 		return nil, nil
@@ -201,17 +208,18 @@ func current(d *state.Dir, k *Keys, fingerprint string) (*predict.Reference, err
 		return nil, err
 	}
 	ref, err := LoadReference(d.Reference(), k.Manifest.Public())
-	if err != nil {
-		return nil, nil // a new build replaces it
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // a new build makes it
+	} else if err != nil {
+		return nil, err
 	}
 	disk, err := os.ReadFile(d.Disk())
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	} else if err != nil {
+		return nil, err
 	}
-	if sum := sha256.Sum256(disk); !bytes.Equal(sum[:], ref.ImageSHA256) {
-		return nil, nil
-	}
-	return ref, nil
+	return &Image{Reference: ref, SHA256: sha256.Sum256(disk)}, nil
 }
 
 // lastVersion is the manifest version of the image that is there, 0 without one.

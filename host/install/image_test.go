@@ -10,6 +10,7 @@ import (
 
 	"aios/boot/image"
 	"aios/boot/manifest"
+	"aios/boot/predict"
 	"aios/boot/secureboot"
 	"aios/captoken/mldsa"
 	"aios/host/state"
@@ -73,7 +74,7 @@ func TestImageIsBuiltOnlyWhenSomethingChanged(t *testing.T) {
 		{"service", func() { s.put(t, "attestd.elf", []byte("attestd 2")) }},
 		{"policy", func() { s.src.Policy = []byte("policy 2") }},
 		{"command line", func() { s.src.Cmdline = "x" }},
-		{"disk damaged", func() { os.WriteFile(s.d.Disk(), []byte("x"), 0o600) }},
+		{"disk gone", func() { os.Remove(s.d.Disk()) }},
 		{"signature of the reference gone", func() { os.Remove(s.d.Reference() + ".sig") }},
 	} {
 		c.change()
@@ -85,6 +86,43 @@ func TestImageIsBuiltOnlyWhenSomethingChanged(t *testing.T) {
 			t.Errorf("%s: version %d after %d", c.name, i.Reference.ManifestVersion, version)
 		}
 		version = i.Reference.ManifestVersion
+	}
+}
+
+// A disk that somebody altered is told of, and neither mended nor hidden.
+func TestAlteredDiskIsLeftAsItIs(t *testing.T) {
+	s := newSite(t)
+	if i := s.ensure(t, false); i.Altered() {
+		t.Error("a new image is altered")
+	}
+	disk, err := os.ReadFile(s.d.Disk())
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk[len(disk)/2] ^= 1
+	if err := os.WriteFile(s.d.Disk(), disk, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i := s.ensure(t, false)
+	if i.Built || !i.Altered() {
+		t.Errorf("built %v, altered %v", i.Built, i.Altered())
+	}
+	if now, _ := os.ReadFile(s.d.Disk()); !bytes.Equal(now, disk) {
+		t.Error("the disk was changed")
+	}
+	reference, err := os.ReadFile(s.d.Reference())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference[len(reference)/2] ^= 1
+	if err := os.WriteFile(s.d.Reference(), reference, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := EnsureImage(s.d, s.k, s.sb, s.src, false); !errors.Is(err, predict.ErrSignature) {
+		t.Errorf("altered reference values: %+v, %v", i, err)
+	}
+	if i := s.ensure(t, true); !i.Built || i.Altered() {
+		t.Errorf("by force: built %v, altered %v", i.Built, i.Altered())
 	}
 }
 

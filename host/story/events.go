@@ -55,7 +55,8 @@ func (k Keys) Lines() []string {
 type Image struct {
 	Built     bool         `json:"built"`            // by this run
 	Path      string       `json:"path"`             // of the disk
-	SHA256    string       `json:"sha256"`           // of the disk
+	SHA256    string       `json:"sha256"`           // of the disk as it is
+	Altered   bool         `json:"altered"`          // the disk is not the one that was built; it is booted all the same
 	Version   uint64       `json:"manifest_version"` // of the system manifest
 	Predicted PCRs         `json:"predicted"`        // what a good boot will show
 	Took      Milliseconds `json:"took_ms"`          // to build, or to find unchanged
@@ -66,6 +67,9 @@ func (i Image) Lines() []string {
 	head := "unchanged since the last run: " + i.Path
 	if i.Built {
 		head = fmt.Sprintf("built and signed %s (%s)", i.Path, i.Took)
+	}
+	if i.Altered {
+		head = "ALTERED since it was built: " + i.Path + "; booting it as it is (aios image build --force mends it)"
 	}
 	return []string{head, fmt.Sprintf("manifest version %d; predicted PCRs %s before anything has booted",
 		i.Version, indices(i.Predicted["sha256"]))}

@@ -71,6 +71,7 @@ type event struct {
 	Error     string                       `json:"error"`
 	Remedy    string                       `json:"remedy"`
 	Built     bool                         `json:"built"`
+	Altered   bool                         `json:"altered"`
 	First     bool                         `json:"first"`
 	Version   uint64                       `json:"manifest_version"`
 	CPUs      int                          `json:"cpus"`

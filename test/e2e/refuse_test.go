@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"aios/boot/image"
@@ -35,6 +36,23 @@ func TestAlteredDiskDoesNotBoot(t *testing.T) {
 			altered := must(image.Replace(disk, c.path, c.data))(t)
 			refused(t, one.up("--disk", one.withDisk(altered)), append(c.wants, "refused")...)
 		})
+	}
+}
+
+// The disk in the state folder, altered behind the program's back, is not
+// quietly built again: it is booted, and the chain refuses it.
+func TestDiskAlteredInPlace(t *testing.T) {
+	s := newSite(t)
+	disk := s.buildImage()
+	kernel := must(image.Read(disk, "/aios/a/kernel.elf"))(t)
+	altered := must(image.Replace(disk, "/aios/a/kernel.elf", flip(kernel, 100_000)))(t)
+	if err := os.WriteFile(filepath.Join(s.state, "image", "disk.img"), altered, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := s.up()
+	refused(t, o, "kernel.elf", "sha256", "refused")
+	if i := o.last(t, "image"); i.Built || !i.Altered {
+		t.Errorf("image: built %v, altered %v", i.Built, i.Altered)
 	}
 }
 
