@@ -7,8 +7,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +17,6 @@ import (
 	"aios/kernel/abi"
 	"aios/kernel/hal/console"
 	"aios/kernel/hal/tpmio"
-	"aios/kernel/ipc"
 	"aios/kernel/machine"
 	"aios/kernel/metal"
 	"aios/kernel/process"
@@ -59,7 +56,7 @@ type host struct {
 	manifest *manifest.Manifest
 	attestor *tpm.Root
 	channel  *console.Console
-	ports    map[string]*ipc.Port // of the services that have a mailbox
+	ports    ports
 }
 
 func run(info *handoff.Info) error {
@@ -73,7 +70,7 @@ func run(info *handoff.Info) error {
 	}
 	start, size := metal.DMA()
 	dma.Init(uint(start), size)
-	h := &host{info: info, manifest: m, ports: ports(m)}
+	h := &host{info: info, manifest: m, ports: newPorts(m)}
 	if h.attestor, err = openTPM(); err != nil {
 		return err
 	}
@@ -142,37 +139,13 @@ func (h *host) config(s manifest.Service) (process.Config, error) {
 	return cfg, nil
 }
 
-// capMailbox and capSend are how the manifest lets services talk: one that has a
-// mailbox can be sent to by each that has "send-" and its name.
-const (
-	capMailbox = "mailbox"
-	capSend    = "send-"
-)
-
-// ports are the addresses of the services that have a mailbox. They stay the same
-// when a service is started again.
-func ports(m *manifest.Manifest) map[string]*ipc.Port {
-	p := map[string]*ipc.Port{}
-	for _, s := range m.Services {
-		if slices.Contains(s.Caps, capMailbox) {
-			p[s.Name] = &ipc.Port{}
-		}
-	}
-	return p
-}
-
 // grant is the object behind a capability's name in the manifest.
 func (h *host) grant(name string) (process.Grant, error) {
 	blob := func(phys, size uint64) process.Blob {
 		return bytes.NewReader(metal.Bytes(uintptr(phys), int(size)))
 	}
-	if to, ok := strings.CutPrefix(name, capSend); ok {
-		port := h.ports[to]
-		if port == nil {
-			return process.Grant{}, fmt.Errorf("capability %q: the manifest names no service %s with the capability %s", name, to, capMailbox)
-		}
-		return process.Grant{Name: abi.CapSend + strings.ToUpper(strings.ReplaceAll(to, "-", "_")), Type: abi.TypeEndpoint,
-			Rights: abi.RightWrite | abi.RightTransfer, Object: port}, nil
+	if g, ok, err := h.ports.grant(name); ok {
+		return g, err
 	}
 	switch name {
 	case "attest":
