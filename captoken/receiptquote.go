@@ -1,0 +1,18 @@
+package captoken
+
+import "crypto/sha256"
+
+// receiptQuoteDomain keeps a quote that was made for a receipt from passing as one that
+// answers a challenge, and the other way round: a challenge is quoted as it came.
+const receiptQuoteDomain = "AIOS receipt quote v1\n"
+
+// ReceiptQuote is the qualifying data (TPM2_Quote; extraData of the TPMS_ATTEST) of the
+// quote that proves a receipt: the kernel quotes over it, the verifier computes it
+// again. It is the SHA-256 of the domain text, the verifier's nonce and the ReceiptHash,
+// one after the other; only the first has a length of its own, and that one is fixed.
+func ReceiptQuote(nonce [NonceSize]byte, hash [32]byte) [32]byte {
+	b := make([]byte, 0, len(receiptQuoteDomain)+len(nonce)+len(hash))
+	b = append(b, receiptQuoteDomain...)
+	b = append(b, nonce[:]...)
+	return sha256.Sum256(append(b, hash[:]...))
+}
