@@ -1,0 +1,150 @@
+package authority
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"aios/captoken"
+)
+
+func TestGrant(t *testing.T) {
+	w := newWorld(t)
+	h := w.host("host-1")
+	g := h.attest("a", "b")
+	if g.Renewed || len(g.Tokens) != 2 || len(g.Withheld) != 0 {
+		t.Errorf("first grant: renewed %v, %d tokens, withheld %v", g.Renewed, len(g.Tokens), g.Withheld)
+	}
+	if g.Lease.Duration != DefaultLease || g.Lease.Boot != h.boot || g.Lease.Sequence != 0 {
+		t.Errorf("lease %+v", g.Lease)
+	}
+	w.tick(30 * time.Second)
+	again := h.attest("a", "b")
+	if !again.Renewed || again.Lease.ID != g.Lease.ID || len(again.Tokens) != 0 {
+		t.Errorf("renewal: renewed %v, lease %v, was %v, %d tokens", again.Renewed, again.Lease.ID, g.Lease.ID, len(again.Tokens))
+	}
+	for range 70 { // longer than half of a token's life: each gets a new one, under the same lease
+		w.tick(30 * time.Second)
+		again = h.attest("a", "b")
+		if len(again.Tokens) == 2 {
+			break
+		}
+	}
+	if !again.Renewed || len(again.Tokens) != 2 {
+		t.Errorf("tokens that are half over were not replaced: %+v", again)
+	}
+	w.tick(DefaultLease + DefaultGrace) // the host was away
+	if late := h.attest("a"); late.Renewed || late.Lease.ID == g.Lease.ID || len(late.Tokens) != 1 {
+		t.Errorf("after the lease lapsed: renewed %v, %d tokens", late.Renewed, len(late.Tokens))
+	}
+	h.reboot(2)
+	if booted := h.attest("a"); booted.Renewed || booted.Lease.Boot != h.boot {
+		t.Errorf("after a boot: renewed %v, lease for %v", booted.Renewed, booted.Lease.Boot)
+	}
+}
+
+// A lease never outlives its verdict.
+func TestLeaseEndsWithVerdict(t *testing.T) {
+	w := newWorld(t)
+	w.now = epoch.Add(300 * time.Millisecond)
+	v := w.verdict("host-1")
+	for _, c := range []struct {
+		after, want time.Duration
+	}{{0, DefaultLease}, {4 * time.Minute, 60*time.Second - 300*time.Millisecond}, {5*time.Minute - 301*time.Millisecond, time.Millisecond}} {
+		w.now = epoch.Add(300*time.Millisecond + c.after)
+		g, err := w.a.Grant(v, w.host("host-1").request())
+		if err != nil || g.Lease.Duration != c.want {
+			t.Errorf("after %v: %v, %v, want %v", c.after, g, err, c.want)
+		}
+	}
+}
+
+func TestGrantRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(w *world, v *Verdict, q *Request)
+		want   error
+		text   string
+	}{
+		{"warning", func(_ *world, v *Verdict, _ *Request) { v.Status = "warning" }, ErrVerdict, `"warning", expected "affirming"`},
+		{"no status", func(_ *world, v *Verdict, _ *Request) { v.Status = "" }, ErrVerdict, "expected"},
+		{"no host", func(_ *world, v *Verdict, _ *Request) { v.Host = "" }, ErrVerdict, "no host"},
+		{"name that is none", func(_ *world, v *Verdict, _ *Request) { v.Host = "a*b" }, captoken.ErrForm, "a*b"},
+		{"expired", func(w *world, _ *Verdict, _ *Request) { w.tick(5 * time.Minute) }, ErrVerdict, "valid until"},
+		{"almost expired", func(w *world, v *Verdict, _ *Request) { v.Expires = w.now.Add(time.Microsecond) }, ErrVerdict, "millisecond"},
+		{"from the future", func(w *world, v *Verdict, _ *Request) { v.IssuedAt = w.now.Add(2 * time.Minute) }, ErrVerdict, "clocks"},
+		{"older than the newest", func(w *world, v *Verdict, _ *Request) { v.IssuedAt = w.now.Add(-time.Second) }, ErrVerdict, "newer"},
+		{"no boot", func(_ *world, _ *Verdict, q *Request) { q.Boot = captoken.ID{} }, ErrRequest, "boot id"},
+		{"no nonce", func(_ *world, _ *Verdict, q *Request) { q.Nonce = [32]byte{} }, ErrRequest, "nonce"},
+		{"earlier boot", func(_ *world, v *Verdict, _ *Request) { v.ResetCount = 0 }, ErrBoot, "at least 1, found 0"},
+		{"host knows more", func(_ *world, _ *Verdict, q *Request) { q.Seen = 1 }, ErrForgotten, "at most 0, found 1"},
+		{"clock went back", func(w *world, _ *Verdict, _ *Request) { w.tick(-2 * time.Minute) }, ErrClock, "correct the clock"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			h := w.host("host-1")
+			h.attest("a")
+			v, q := w.verdict("host-1"), h.request("a")
+			c.change(w, &v, &q)
+			g, err := w.a.Grant(v, q)
+			if g != nil || !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("%v, %v, want %v that says %q", g, err, c.want, c.text)
+			}
+		})
+	}
+}
+
+// Once a host was not found good, no verdict of before helps it, and nothing that hung
+// from its lease is good again; a restart changes nothing about it.
+func TestDenied(t *testing.T) {
+	w := newWorld(t)
+	h := w.host("host-1")
+	before := h.attest("a")
+	w.tick(time.Second)
+	old := w.verdict("host-1")
+	w.tick(time.Second)
+	bad := w.verdict("host-1")
+	bad.Status = "contraindicated"
+	for range 2 {
+		if _, err := w.a.Grant(bad, h.request()); !errors.Is(err, ErrVerdict) {
+			t.Fatal(err)
+		}
+	}
+	w.reopen(w.disk)
+	same := w.verdict("host-1")
+	for name, v := range map[string]Verdict{"older": old, "of the same second": same} {
+		if _, err := w.a.Grant(v, h.request()); !errors.Is(err, ErrVerdict) {
+			t.Errorf("a verdict that is %s: %v", name, err)
+		}
+	}
+	w.tick(time.Second)
+	g := h.attest("a")
+	if g.Renewed || g.Lease.ID == before.Lease.ID || len(g.Tokens) != 1 {
+		t.Errorf("the lease of before was renewed: %+v", g.Lease)
+	}
+	if _, err := h.verify(before.Tokens[0], "a", g.Orders); !errors.Is(err, captoken.ErrLease) {
+		t.Errorf("a token of before: %v", err)
+	}
+}
+
+// One agent that cannot have a token does not keep the others from theirs.
+func TestWithheld(t *testing.T) {
+	w := newWorld(t)
+	h := w.host("host-1")
+	h.attest("a")
+	if err := w.a.RevokeSubject("a", "test"); err != nil {
+		t.Fatal(err)
+	}
+	q := h.request("a", "b", "b", "no name")
+	g, err := w.a.Grant(w.verdict("host-1"), q)
+	if err != nil || len(g.Tokens) != 1 || len(g.Withheld) != 2 || !strings.Contains(g.Withheld["a"], "stopped") || g.Withheld["no name"] == "" {
+		t.Errorf("%v, %d tokens, withheld %v", err, len(g.Tokens), g.Withheld)
+	}
+	for i := range 2 * maxTokens { // answers that are lost
+		g, err = w.a.Grant(w.verdict("host-1"), q)
+		if err != nil || len(g.Tokens) > 1 || (len(g.Tokens) == 0) != (i+1 >= maxTokens) {
+			t.Fatalf("%d: %v, %d tokens, withheld %v", i, err, len(g.Tokens), g.Withheld)
+		}
+	}
+}
