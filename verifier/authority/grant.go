@@ -129,8 +129,7 @@ func (a *Authority) deny(host string, reached int64, h hostEntry) error {
 // lease signs the lease and says what is then known of the host.
 func (a *Authority) lease(g *Granted, v Verdict, q Request, h hostEntry, now time.Time) (hostEntry, error) {
 	sameBoot := h.Boot == q.Boot && h.Resets == v.ResetCount
-	g.Renewed = sameBoot && !h.Lease.IsZero() && h.Lease == q.Held && now.UnixMilli() < h.Until+a.c.Grace.Milliseconds() &&
-		!a.state.isRevoked(revokedLease, h.Lease)
+	g.Renewed = sameBoot && !h.Lease.IsZero() && h.Lease == q.Held && now.UnixMilli() < h.Until+a.c.Grace.Milliseconds()
 	next := h
 	next.Host, next.Judged, next.Denied = v.Host, v.IssuedAt.Unix(), false
 	next.Boot, next.Resets, next.Measured = q.Boot, v.ResetCount, v.Measured

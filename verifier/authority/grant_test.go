@@ -44,6 +44,76 @@ func TestGrant(t *testing.T) {
 	}
 }
 
+// A lease goes on only if the host holds it and it cannot have lapsed.
+func TestRenewedOnlyIfHeld(t *testing.T) {
+	w := newWorld(t)
+	h := w.host("host-1")
+	lease := h.attest("a").Lease.ID
+	for _, c := range []struct {
+		name    string
+		held    captoken.ID
+		after   time.Duration
+		renewed bool
+	}{
+		{"held", lease, 0, true},
+		{"held, at the end of the grace", lease, DefaultLease + DefaultGrace - time.Millisecond, true},
+		{"lapsed", lease, DefaultLease + DefaultGrace, false},
+		{"none held", captoken.ID{}, 0, false},
+		{"another one held", id("other"), 0, false},
+	} {
+		w.reopen(w.disk.crashed(0, false))
+		before := w.disk.crashed(0, false)
+		w.tick(c.after)
+		q := h.request("a")
+		q.Held = c.held
+		g, err := w.a.Grant(w.verdict("host-1"), q)
+		if err != nil || g.Renewed != c.renewed || (g.Lease.ID == lease) != c.renewed {
+			t.Errorf("%s: %v, %+v", c.name, err, g)
+		}
+		w.tick(-c.after)
+		w.reopen(before)
+	}
+}
+
+// An answer that was lost may have been the shorter one: until the longest has ended,
+// agents may be running, and receipts of them are awaited.
+func TestShorterLease(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Grace = time.Millisecond })
+	h := w.host("host-1")
+	h.attest("a")
+	v := w.verdict("host-1")
+	v.Expires = w.now.Add(time.Second)
+	for _, held := range []captoken.ID{h.state.ID(h.mono()), {}} {
+		q := h.request("a")
+		q.Held = held
+		if _, err := w.a.Grant(v, q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.tick(time.Minute)
+	if out := w.kill(captoken.Target{Host: "host-1"}); out.Awaited != 1 {
+		t.Errorf("%d receipts awaited, want 1", out.Awaited)
+	}
+}
+
+// A clock that goes back a little makes nothing valid again, and no lease earlier.
+func TestClockBack(t *testing.T) {
+	w := newWorld(t)
+	h := w.host("host-1")
+	old := w.verdict("host-1")
+	old.Expires = w.now.Add(10 * time.Second)
+	w.tick(20 * time.Second)
+	w.host("host-2").attest("a") // records the time
+	w.tick(-15 * time.Second)
+	if g, err := w.a.Grant(old, h.request()); !errors.Is(err, ErrVerdict) {
+		t.Errorf("a verdict that had ended: %+v, %v", g, err)
+	}
+	g, err := w.a.Grant(w.verdict("host-1"), h.request())
+	if err != nil || !g.Lease.IssuedAt.Equal(epoch.Add(20*time.Second)) {
+		t.Errorf("%v, issued at %v", err, g)
+	}
+}
+
 // A lease never outlives its verdict.
 func TestLeaseEndsWithVerdict(t *testing.T) {
 	w := newWorld(t)

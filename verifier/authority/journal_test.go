@@ -138,6 +138,20 @@ func TestDamage(t *testing.T) {
 	refused("a record twice", append(bytes.Clone(whole[:second]), whole[first:]...), second)
 	refused("bytes between", append(append(bytes.Clone(whole[:first]), 0, 0, 0), whole[first:]...), first)
 	refused("zeros in the middle", append(append(bytes.Clone(whole[:second-100]), make([]byte, 100)...), whole[second:]...), first)
+	// Each frame belongs behind one other, also if the place is right.
+	var twins [2][]byte
+	var at int
+	for i := range twins {
+		w := newWorld(t)
+		for _, name := range []string{fmt.Sprint("twin ", i), "same"} {
+			at = len(w.disk.files[journalName].data)
+			if err := w.a.RevokeToken(id(name), "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		twins[i] = w.disk.files[journalName].data
+	}
+	refused("a record of another journal", append(bytes.Clone(twins[0][:at]), twins[1][at:]...), at)
 	refused("empty", nil, 0)
 	refused("another file", []byte("another file"), 0)
 	refused("without its first record", whole[:len(journalMagic)], len(journalMagic))
