@@ -61,11 +61,7 @@ func (c floorRaiseCmd) Run(e *env) error {
 
 // withTPM runs f with the host's TPM; the host must be off.
 func withTPM(e *env, f func(transport.TPM) error) error {
-	d, err := e.dir()
-	if err != nil {
-		return err
-	}
-	unlock, err := d.Lock()
+	d, unlock, err := e.lockedDir()
 	if err != nil {
 		return err
 	}
@@ -83,11 +79,7 @@ func withTPM(e *env, f func(transport.TPM) error) error {
 type hostResetCmd struct{}
 
 func (hostResetCmd) Run(e *env) error {
-	d, err := e.dir()
-	if err != nil {
-		return err
-	}
-	unlock, err := d.Lock()
+	d, unlock, err := e.lockedDir()
 	if err != nil {
 		return err
 	}

@@ -87,11 +87,7 @@ type imageBuildCmd struct {
 }
 
 func (c imageBuildCmd) Run(e *env) error {
-	d, err := e.dir()
-	if err != nil {
-		return err
-	}
-	unlock, err := d.Lock()
+	d, unlock, err := e.lockedDir()
 	if err != nil {
 		return err
 	}

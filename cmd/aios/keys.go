@@ -13,11 +13,7 @@ type keysInitCmd struct {
 }
 
 func (c keysInitCmd) Run(e *env) error {
-	d, err := e.dir()
-	if err != nil {
-		return err
-	}
-	unlock, err := d.Lock()
+	d, unlock, err := e.lockedDir()
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,15 @@ type env struct {
 // dir opens the state folder.
 func (e *env) dir() (*state.Dir, error) { return state.Open(e.state) }
 
+// lockedDir opens the state folder for a command that changes it.
+func (e *env) lockedDir() (d *state.Dir, unlock func(), err error) {
+	if d, err = e.dir(); err != nil {
+		return nil, nil, err
+	}
+	unlock, err = d.Lock()
+	return d, unlock, err
+}
+
 // exitError ends the program with a code and, if silent, says nothing more.
 type exitError struct {
 	code int

@@ -235,11 +235,7 @@ func (c hostStartCmd) Run(e *env) error {
 	if err := c.machineFlags.check(); err != nil {
 		return err
 	}
-	d, err := e.dir()
-	if err != nil {
-		return err
-	}
-	unlock, err := d.Lock()
+	d, unlock, err := e.lockedDir()
 	if err != nil {
 		return err
 	}

@@ -43,11 +43,7 @@ func (c upCmd) Run(e *env) error {
 	if err := errors.Join(c.machineFlags.check(), c.roundFlags.check()); err != nil {
 		return err
 	}
-	d, err := e.dir()
-	if err != nil {
-		return err
-	}
-	unlock, err := d.Lock()
+	d, unlock, err := e.lockedDir()
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"aios/captoken/mldsa"
 	"aios/host/install"
+	"aios/host/state"
 	"aios/host/story"
 	"aios/host/vm"
 	"aios/verifier/ear"
@@ -110,14 +111,20 @@ func (c attestCmd) attest(ctx context.Context, l *launch) (err error) {
 	return l.prove(ctx, v, dial, nil, c.roundFlags)
 }
 
+// hosts opens the records of enrolled hosts.
+func (e *env) hosts() (*state.Dir, *enrol.Store, error) {
+	d, err := e.dir()
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := enrol.OpenStore(d.Hosts())
+	return d, store, err
+}
+
 type hostsCmd struct{}
 
 func (hostsCmd) Run(e *env) error {
-	d, err := e.dir()
-	if err != nil {
-		return err
-	}
-	store, err := enrol.OpenStore(d.Hosts())
+	_, store, err := e.hosts()
 	if err != nil {
 		return err
 	}
@@ -142,11 +149,7 @@ type baselineCmd struct {
 }
 
 func (c baselineCmd) Run(e *env) error {
-	d, err := e.dir()
-	if err != nil {
-		return err
-	}
-	store, err := enrol.OpenStore(d.Hosts())
+	_, store, err := e.hosts()
 	if err != nil {
 		return err
 	}
@@ -167,11 +170,7 @@ type forgetCmd struct {
 }
 
 func (c forgetCmd) Run(e *env) error {
-	d, err := e.dir()
-	if err != nil {
-		return err
-	}
-	store, err := enrol.OpenStore(d.Hosts())
+	d, store, err := e.hosts()
 	if err != nil {
 		return err
 	}
