@@ -243,6 +243,9 @@ func TestRevoke(t *testing.T) {
 		t.Errorf("after a restart %+v, before %+v", after, before)
 	}
 	w.tick(captoken.MaxLease + DefaultGrace + time.Hour) // what was revoked is good for nothing by now
+	if o := w.a.Orders("host-1"); len(o.Tokens)+len(o.Leases) != 0 {
+		t.Errorf("orders name what has ended: %+v", o)
+	}
 	if err := w.a.Compact(); err != nil {
 		t.Fatal(err)
 	}

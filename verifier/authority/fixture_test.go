@@ -261,8 +261,12 @@ func (w *world) host(name string) *host {
 func (h *host) reboot(resets uint32) {
 	h.boot = captoken.Boot{ID: id(fmt.Sprintf("%s %d", h.name, resets)), ResetCount: resets}
 	h.start = h.w.now
-	h.state = captoken.NewLeaseState([]*captoken.PublicKey{tokenKey.Public()}, h.name, h.boot, DefaultGrace, 0)
+	h.state = leaseState(h)
 	h.held = map[string]captoken.ID{}
+}
+
+func leaseState(h *host) *captoken.LeaseState {
+	return captoken.NewLeaseState([]*captoken.PublicKey{tokenKey.Public()}, h.name, h.boot, DefaultGrace, 0)
 }
 
 func (h *host) mono() time.Duration { return h.w.now.Sub(h.start) }

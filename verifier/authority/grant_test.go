@@ -83,8 +83,8 @@ func TestShorterLease(t *testing.T) {
 	h.attest("a")
 	v := w.verdict("host-1")
 	v.Expires = w.now.Add(time.Second)
-	for _, held := range []captoken.ID{h.state.ID(h.mono()), {}} {
-		q := h.request("a")
+	for _, held := range []captoken.ID{h.state.ID(h.mono()), {}} { // the second gets a new lease, and asks for no agent
+		q := h.request()
 		q.Held = held
 		if _, err := w.a.Grant(v, q); err != nil {
 			t.Fatal(err)
@@ -93,6 +93,28 @@ func TestShorterLease(t *testing.T) {
 	w.tick(time.Minute)
 	if out := w.kill(captoken.Target{Host: "host-1"}); out.Awaited != 1 {
 		t.Errorf("%d receipts awaited, want 1", out.Awaited)
+	}
+}
+
+// What hangs from a lease that was replaced is gone when that one lapses, though the
+// host goes on under the new one.
+func TestReplacedLease(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Grace = time.Millisecond })
+	h := w.host("host-1")
+	h.attest("a")
+	var held captoken.ID
+	for range 3 {
+		q := h.request()
+		q.Held = held
+		g, err := w.a.Grant(w.verdict("host-1"), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = g.Lease.ID
+		w.tick(time.Minute)
+	}
+	if out := w.kill(captoken.Target{Host: "host-1"}); out.Awaited != 0 {
+		t.Errorf("%d receipts awaited, want none", out.Awaited)
 	}
 }
 

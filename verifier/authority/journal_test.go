@@ -331,6 +331,19 @@ func TestCompact(t *testing.T) {
 	}
 }
 
+// A snapshot that was not finished is thrown away.
+func TestUnfinishedSnapshot(t *testing.T) {
+	w := newWorld(t)
+	if err := w.a.RevokeToken(id("x"), "test"); err != nil {
+		t.Fatal(err)
+	}
+	d := w.disk.crashed(0, false)
+	d.files[newName] = &memFile{d, []byte(journalMagic), 0}
+	if w.reopen(d); w.a.Sequence() != 1 || len(d.files) != 1 {
+		t.Errorf("sequence %d, %d files", w.a.Sequence(), len(d.files))
+	}
+}
+
 // A journal that grows is written anew by itself, and a failure of that takes nothing back.
 func TestCompactByItself(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.CompactAt = 4096 })

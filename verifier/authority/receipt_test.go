@@ -86,6 +86,24 @@ func TestReceipt(t *testing.T) {
 	if o := k.a.Orders("host-1"); len(o.Kills) != 0 || !o.All || len(k.a.state.commands) != 0 {
 		t.Errorf("after all receipts: %+v, commands %v", o, k.a.state.commands)
 	}
+	if out := k.world.kill(captoken.Target{Host: "host-1"}); out.Awaited != 0 {
+		t.Errorf("%d receipts awaited of agents that are proven to be gone", out.Awaited)
+	}
+}
+
+// An agent that was let run again before its receipt came can be killed again.
+func TestReceiptAfterLift(t *testing.T) {
+	k := newKilled(t)
+	if err := k.a.Lift(Stop{Host: "host-1"}, "test"); err != nil {
+		t.Fatal(err)
+	}
+	encoded, q := k.prove(t, k.receipt("a"), k.kill.Nonce)
+	if _, err := k.a.Receipt("host-1", k.ak, encoded, q); err != nil {
+		t.Fatal(err)
+	}
+	if out := k.world.kill(captoken.Target{Agent: "a", Host: "host-1"}); out.Awaited != 1 {
+		t.Errorf("%d receipts awaited, want 1", out.Awaited)
+	}
 }
 
 func TestReceiptRefuses(t *testing.T) {
@@ -178,14 +196,22 @@ func TestReceiptRefuses(t *testing.T) {
 
 // A boot ends what was to be proven of the one before.
 func TestReceiptAfterBoot(t *testing.T) {
-	k := newKilled(t)
-	encoded, q := k.prove(t, k.receipt("a"), k.kill.Nonce)
-	k.tick(time.Second)
-	k.h.reboot(2)
-	if g := k.h.attest("a"); len(g.Orders.Kills) != 0 || !g.Orders.All || len(g.Tokens) != 0 {
-		t.Errorf("after a boot: %+v", g.Orders)
-	}
-	if _, err := k.a.Receipt("host-1", k.ak, encoded, q); !errors.Is(err, ErrReceipt) {
-		t.Errorf("a receipt of the boot before: %v", err)
+	for name, reboot := range map[string]func(*host){
+		"of the TPM too":     func(h *host) { h.reboot(2) },
+		"of the kernel":      func(h *host) { h.boot.ID[0]++; h.state = leaseState(h) },
+		"as the TPM says it": func(h *host) { h.boot.ResetCount++; h.state = leaseState(h) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKilled(t)
+			encoded, q := k.prove(t, k.receipt("a"), k.kill.Nonce)
+			k.tick(time.Second)
+			reboot(k.h)
+			if g := k.h.attest("a"); len(g.Orders.Kills) != 0 || !g.Orders.All || len(g.Tokens) != 0 {
+				t.Errorf("after a boot: %+v", g.Orders)
+			}
+			if _, err := k.a.Receipt("host-1", k.ak, encoded, q); !errors.Is(err, ErrReceipt) {
+				t.Errorf("a receipt of the boot before: %v", err)
+			}
+		})
 	}
 }
