@@ -26,7 +26,8 @@ const (
 	clockTolerance = time.Minute
 )
 
-// Config is what the authority is given.
+// Config is what the authority is given. It is locked while it calls the functions in
+// here, so they must not call it.
 type Config struct {
 	Key          captoken.Signer // the verifier's token key
 	Installation string          // the audience of commands
@@ -166,7 +167,7 @@ func (a *Authority) load(b []byte) error {
 		err = damaged(end, "expected %d more records of the snapshot, found the end", max(follow, 1))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w; nothing is issued from a state that may have lost revocations: restore the file from a backup, and if there is none, remove it, raise the epoch of a new one and let every host attest again", file, err)
+		return fmt.Errorf("%s: %w; nothing is issued from a state that may have lost revocations: restore the file from a backup; if there is none, begin an empty state with a new token key, under which no token of before is good, and enrol the hosts again", file, err)
 	}
 	if err := a.disk.Remove(newName); err != nil {
 		return storeError(a.disk, err)
