@@ -106,7 +106,7 @@ reproduce: ## build twice, as different users in different places, and compare
 
 .PHONY: lint
 lint: ## gofmt, vet in the plain tree and with every build tag
-	@test -z "$$($(GO) run cmd/gofmt -l . | tee /dev/stderr)" || { echo "lint: the files above are not formatted: gofmt -w" >&2; exit 1; }
+	@test -z "$$($(GO) run cmd/gofmt -l . | tee -a /dev/stderr)" || { echo "lint: the files above are not formatted: gofmt -w" >&2; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) vet -tags e2e,swtpm ./...
 	@# What is built for the machine alone, as far as it does without the overlay. There addresses are numbers.
