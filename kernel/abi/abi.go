@@ -33,21 +33,23 @@ func (h Handle) Generation() uint32 { return uint32(h >> 32) }
 type Type uint8
 
 const (
-	TypeNone     Type = iota // a free slot
-	TypeProcess              // the process itself
-	TypeLog                  // where lines of text go
-	TypeClock                // time since boot
-	TypeStream               // a byte stream, both ways
-	TypeAttestor             // typed TPM operations
-	TypeBlob                 // read-only bytes
-	TypeEndpoint             // sends messages to one mailbox
-	TypeMailbox              // messages for the process
+	TypeNone      Type = iota // a free slot
+	TypeProcess               // the process itself
+	TypeLog                   // where lines of text go
+	TypeClock                 // time since boot
+	TypeStream                // a byte stream, both ways
+	TypeAttestor              // typed TPM operations
+	TypeBlob                  // read-only bytes
+	TypeEndpoint              // sends messages to one mailbox
+	TypeMailbox               // messages for the process
+	TypeFrames                // Ethernet frames, both ways
+	TypeAuthority             // the lease, tokens and agents of this host
 	typeEnd
 )
 
 func (t Type) String() string {
 	if t < typeEnd {
-		return [...]string{"none", "process", "log", "clock", "stream", "attestor", "blob", "endpoint", "mailbox"}[t]
+		return [...]string{"none", "process", "log", "clock", "stream", "attestor", "blob", "endpoint", "mailbox", "frames", "authority"}[t]
 	}
 	return "unknown"
 }
@@ -86,16 +88,20 @@ func (r Rights) String() string {
 // AIOS_CAP_<NAME>=0x<hex>, one for each capability that its manifest grants.
 const (
 	EnvPrefix   = "AIOS_CAP_"
-	CapSelf     = "SELF"     // process
-	CapLog      = "LOG"      // log
-	CapClock    = "CLOCK"    // clock
-	CapChannel  = "CHANNEL"  // stream to the verifier
-	CapAttest   = "ATTEST"   // attestor
-	CapEventLog = "EVENTLOG" // blob: the merged event log of this boot
-	CapManifest = "MANIFEST" // blob: the system manifest's payload
-	CapPolicy   = "POLICY"   // blob: the policy bundle
-	CapMailbox  = "MAILBOX"  // mailbox: messages for this process
-	CapSend     = "SEND_"    // and a service's name: endpoint to it
+	CapSelf     = "SELF"      // process
+	CapLog      = "LOG"       // log
+	CapClock    = "CLOCK"     // clock
+	CapChannel  = "CHANNEL"   // stream to the verifier
+	CapAttest   = "ATTEST"    // attestor
+	CapEventLog = "EVENTLOG"  // blob: the merged event log of this boot
+	CapManifest = "MANIFEST"  // blob: the system manifest's payload
+	CapPolicy   = "POLICY"    // blob: the policy bundle
+	CapMailbox  = "MAILBOX"   // mailbox: messages for this process
+	CapSend     = "SEND_"     // and a service's name: endpoint to it
+	CapReply    = "REPLY"     // endpoint to this process's own mailbox, to be passed on
+	CapFrames   = "FRAMES"    // frames: the network device
+	CapAuthor   = "AUTHORITY" // authority
+	CapModule   = "MODULE"    // blob: the agent's image
 )
 
 // Bounds on one call.
@@ -106,4 +112,6 @@ const (
 	MaxIPC      = 64 << 10 // bytes of an IPC message: more is refused before any of it is read
 	MaxHandles  = 8        // handles that an IPC message carries
 	IPCInfo     = 88       // bytes of what IPCRecv tells of a message: 24, and 8 for each handle
+	MaxFrame    = 1514     // bytes of an Ethernet frame without its check sequence
+	MaxOrder    = 80 << 10 // bytes of an Authority request or response: a token with all its delegations fits
 )

@@ -20,6 +20,10 @@ const (
 	CallIPCSend                               // 0x100a
 	CallIPCRecv                               // 0x100b
 	CallIPCWait                               // 0x100c
+	CallFrameInfo                             // 0x100d
+	CallFrameRead                             // 0x100e
+	CallFrameWrite                            // 0x100f
+	CallAuthority                             // 0x1010
 	callEnd
 )
 
@@ -30,6 +34,21 @@ const (
 	AttestActivate = 2 // (credential, secret) -> secret bytes
 	AttestQuote    = 3 // (nonce) -> TPMS_ATTEST, TPMT_SIGNATURE, 24 PCR values of the sha256 bank
 	AttestRandom   = 4 // (u32 LE count) -> bytes
+)
+
+// Authority operations (the op argument of CallAuthority). Requests and responses
+// are sequences of fields. The first field of every response is a reason: empty
+// if it was done, else why it was refused, and then nothing was changed and no
+// field follows. Ids are 16 bytes, numbers u64 little endian.
+const (
+	AuthorityRequest = 1 // () -> reason, nonce (32), boot id, TPM reset count, id of the lease that is held (zeros: none), highest revocation sequence, ids of the tokens that are held (16 bytes each)
+	AuthorityLease   = 2 // (lease) -> reason
+	AuthorityToken   = 3 // (token) -> reason
+	AuthorityOrders  = 4 // (sequence, epoch, ids of revoked tokens, ids of revoked leases, one byte: 1 if no agent may run, names of agents that may not, each with a newline) -> reason; what it forbids is gone when it returns
+	AuthorityStart   = 5 // (agent) -> reason, instance
+	AuthorityKill    = 6 // (command id, agent or nothing for all) -> reason, receipt...; what it names is gone when it returns
+	AuthorityQuote   = 7 // (nonce (32), receipt) -> reason, TPMS_ATTEST, TPMT_SIGNATURE, 24 PCR values; only for a receipt of this kernel
+	AuthorityWatch   = 8 // (number, nanoseconds) -> reason, event...; waits until there is an event of a higher number
 )
 
 // Forever is the timeout of an IPC call that waits as long as it takes. Other
@@ -97,6 +116,18 @@ var Calls = []Call{
 		"Takes the next message, and its handles into this process; see ipc.md."},
 	{CallIPCWait, "IPCWait", TypeMailbox, RightRead, []Arg{{"timeout", Value}}, "0", []Errno{Again, TimedOut, Interrupted},
 		"Waits until there is something for IPCRecv."},
+	{CallFrameInfo, "FrameInfo", TypeFrames, RightRead, []Arg{{"ptr", Out}, {"len", Value}}, "bytes written: 8", []Errno{Fault, MessageSize},
+		"Tells the device's address (6 bytes) and its MTU (u16 little endian)."},
+	{CallFrameRead, "FrameRead", TypeFrames, RightRead, []Arg{{"ptr", Out}, {"len", Value}, {"timeout", Value}}, "bytes written",
+		[]Errno{Fault, MessageSize, Again, TimedOut, Interrupted, IO},
+		"Takes the frames that are there and fit, each behind its length (u16 little endian), or waits for the first one."},
+	{CallFrameWrite, "FrameWrite", TypeFrames, RightWrite, []Arg{{"ptr", In}, {"len", Value}}, "bytes taken",
+		[]Errno{Fault, Invalid, MessageSize, IO},
+		"Sends frames, each behind its length (u16 little endian), waiting for room in the device."},
+	{CallAuthority, "Authority", TypeAuthority, RightInvoke,
+		[]Arg{{"op", Value}, {"request", In}, {"requestlen", Value}, {"response", Out}, {"responselen", Value}}, "bytes of the response",
+		[]Errno{Fault, Invalid, MessageSize, IO, Canceled},
+		"Tells the kernel what the verifier grants and orders, and asks what became of it."},
 }
 
 // Lookup returns the description of a call, nil if there is none of that number.

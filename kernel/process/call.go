@@ -57,7 +57,7 @@ func (t *thread) invoke(n abi.Number, object any, a [6]uint64) (uint64, abi.Errn
 		}
 		return t.readInto(a[2], a[3], func(b []byte) (int, error) { return object.(Blob).ReadAt(b, int64(a[1])) })
 	case abi.CallAttest:
-		return t.attest(object.(Attestor), a[1], a[2], a[3], a[4], a[5])
+		return t.operation(a, abi.MaxMessage, abi.AttestRandom, object.(Attestor).Attest)
 	case abi.CallClose:
 		if !p.caps.Close(abi.Handle(a[0])) { // by another thread, meanwhile
 			return 0, abi.BadHandle
@@ -69,6 +69,14 @@ func (t *thread) invoke(n abi.Number, object any, a [6]uint64) (uint64, abi.Errn
 		return t.ipcRecv(object.(*ipc.Mailbox), a)
 	case abi.CallIPCWait:
 		return t.ipcWait(object.(*ipc.Mailbox), a)
+	case abi.CallFrameInfo:
+		return t.frameInfo(object.(Frames), a[1], a[2])
+	case abi.CallFrameRead:
+		return t.frameRead(object.(Frames), a[1], a[2], a[3])
+	case abi.CallFrameWrite:
+		return t.frameWrite(object.(Frames), a[1], a[2])
+	case abi.CallAuthority:
+		return t.operation(a, abi.MaxOrder, abi.AuthorityWatch, object.(Authority).Authority)
 	}
 	return 0, abi.NoCall
 }
@@ -113,11 +121,14 @@ func (t *thread) streamWrite(s Stream, at, n uint64) (uint64, abi.Errno) {
 	return uint64(k), 0
 }
 
-func (t *thread) attest(o Attestor, op, reqAt, reqLen, respAt, respLen uint64) (uint64, abi.Errno) {
-	if reqLen > abi.MaxMessage || respLen > abi.MaxMessage {
+// operation serves a call whose arguments are an operation (1 to last), a request
+// and room for a response, each of at most limit bytes.
+func (t *thread) operation(a [6]uint64, limit, last uint64, do func(ctx context.Context, op uint32, request []byte) ([]byte, error)) (uint64, abi.Errno) {
+	op, reqAt, reqLen, respAt, respLen := a[1], a[2], a[3], a[4], a[5]
+	if reqLen > limit || respLen > limit {
 		return 0, abi.MessageSize
 	}
-	if op == 0 || op > abi.AttestRandom {
+	if op == 0 || op > last {
 		return 0, abi.Invalid
 	}
 	if e := t.p.memoryError(t.p.mem.check(respAt, respLen, Write)); e != 0 {
@@ -127,7 +138,7 @@ func (t *thread) attest(o Attestor, op, reqAt, reqLen, respAt, respLen uint64) (
 	if e := t.p.copyIn(reqAt, request); e != 0 {
 		return 0, e
 	}
-	response, err := o.Attest(t.p.ctx, uint32(op), request)
+	response, err := do(t.p.ctx, uint32(op), request)
 	if err != nil {
 		return 0, errno(err)
 	}

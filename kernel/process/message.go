@@ -53,12 +53,14 @@ type parking struct {
 	until time.Duration // since boot; forever: no limit
 }
 
-func (k *parking) Wait() abi.Errno {
-	d := forever
-	if k.until != forever {
-		d = max(0, k.until-k.t.p.machine.Now())
+func (k *parking) Wait() abi.Errno { return k.t.wait(k.token, k.left()).errno() }
+
+// left is how long the wait may still last.
+func (k *parking) left() time.Duration {
+	if k.until == forever {
+		return forever
 	}
-	return k.t.wait(k.token, d).errno()
+	return max(0, k.until-k.t.p.machine.Now())
 }
 
 func (k *parking) Wake() {

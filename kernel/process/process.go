@@ -194,6 +194,10 @@ func fits(object any, t abi.Type) bool {
 		_, ok = object.(Attestor)
 	case abi.TypeBlob:
 		_, ok = object.(Blob)
+	case abi.TypeFrames:
+		_, ok = object.(Frames)
+	case abi.TypeAuthority:
+		_, ok = object.(Authority)
 	case abi.TypeEndpoint:
 		_, ok = object.(*ipc.Endpoint)
 	case abi.TypeMailbox:
