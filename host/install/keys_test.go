@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"aios/captoken/mldsa"
 	"aios/host/state"
 )
 
@@ -27,10 +28,17 @@ func TestKeysAreMadeOnceAndPrivate(t *testing.T) {
 	if err != nil || again.Made || again.ManifestID() != first.ManifestID() || again.ResultID() != first.ResultID() {
 		t.Fatalf("second time: made %v, %v", again.Made, err)
 	}
-	if first.ManifestID() == first.ResultID() {
-		t.Fatal("one key for two purposes")
+	seen := map[string]bool{}
+	for _, k := range []*mldsa.PrivateKey{first.Manifest, first.Result, first.Token, first.Identity, first.Operator} {
+		if seen[keyID(k)] {
+			t.Fatal("one key for two purposes")
+		}
+		seen[keyID(k)] = true
 	}
-	for _, f := range []string{d.ManifestKey(), d.ResultKey()} {
+	if first.Installation() != again.Installation() {
+		t.Fatal("the installation changed its name")
+	}
+	for _, f := range []string{d.ManifestKey(), d.ResultKey(), d.TokenKey(), d.IdentityKey(), d.OperatorKey()} {
 		if fi, err := os.Stat(f); err != nil || fi.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", f, fi.Mode(), err)
 		}
