@@ -24,6 +24,7 @@ type Config struct {
 	Disk        string // raw image; attached read-only
 	FirmwareVar string // the host's own variable store, changed by the firmware
 	TPMDir      string // made by ManufactureTPM
+	NoNetwork   bool   // leave the network card out
 	Log         io.Writer
 	Extra       []string // further QEMU arguments, for tests and measurements
 }
@@ -33,7 +34,8 @@ type Machine struct {
 	Console *Console
 	Started time.Time
 
-	dir       string // sockets; short, see socketDir
+	dir       string // of the sockets; short, see socketDir
+	sockets   sockets
 	qemu, tpm *process
 	ended     chan struct{} // closed when nothing of it is left
 }
@@ -45,7 +47,7 @@ func Start(ctx context.Context, cfg Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{Console: newConsole(), dir: dir, ended: make(chan struct{})}
+	m := &Machine{Console: newConsole(), dir: dir, sockets: socketsIn(dir), ended: make(chan struct{})}
 	if err := m.start(cfg); err != nil {
 		if m.tpm != nil {
 			m.tpm.stop()
@@ -69,11 +71,11 @@ func Start(ctx context.Context, cfg Config) (*Machine, error) {
 
 func (m *Machine) start(cfg Config) (err error) {
 	if cfg.Interface != "none" {
-		if m.tpm, err = startTPM(cfg.Programs, cfg.TPMDir, m.tpmSocket()); err != nil {
+		if m.tpm, err = startTPM(cfg.Programs, cfg.TPMDir, m.sockets.tpm); err != nil {
 			return err
 		}
 	}
-	args, err := cfg.args(m.tpmSocket(), m.channelSocket())
+	args, err := cfg.args(m.sockets)
 	if err != nil {
 		return err
 	}
@@ -101,8 +103,12 @@ func (m *Machine) start(cfg Config) (err error) {
 	return nil
 }
 
-func (m *Machine) tpmSocket() string     { return filepath.Join(m.dir, "tpm") }
-func (m *Machine) channelSocket() string { return filepath.Join(m.dir, "ch0") }
+// sockets are the machine's Unix sockets: its TPM, its channel, and QEMU's monitor.
+type sockets struct{ tpm, channel, control string }
+
+func socketsIn(dir string) sockets {
+	return sockets{filepath.Join(dir, "tpm"), filepath.Join(dir, "ch0"), filepath.Join(dir, "qmp")}
+}
 
 // socketDir makes a folder whose paths fit the 108 bytes of sun_path, whatever
 // TMPDIR says.
@@ -119,7 +125,7 @@ func socketDir() (string, error) {
 }
 
 // args is the machine as QEMU's command line.
-func (cfg Config) args(tpmSocket, channelSocket string) ([]string, error) {
+func (cfg Config) args(sockets sockets) ([]string, error) {
 	cpus, memory, accel := max(cfg.CPUs, 0), cfg.Memory, string(cfg.Accelerator)
 	if cpus == 0 {
 		cpus = 2
@@ -142,10 +148,16 @@ func (cfg Config) args(tpmSocket, channelSocket string) ([]string, error) {
 		"-drive", "if=pflash,format=raw,unit=1,file=" + escape(cfg.FirmwareVar),
 		"-drive", "if=none,id=disk0,format=raw,readonly=on,file=" + escape(cfg.Disk),
 		"-device", "virtio-blk-pci,disable-legacy=on,drive=disk0,bootindex=0",
-		"-chardev", "socket,id=ch0,server=on,wait=off,path=" + escape(channelSocket),
+		"-chardev", "socket,id=ch0,server=on,wait=off,path=" + escape(sockets.channel),
 		"-device", "virtio-serial-pci,max_ports=1,disable-legacy=on", "-device", "virtconsole,chardev=ch0",
+		"-chardev", "socket,id=qmp,server=on,wait=off,path=" + escape(sockets.control), "-mon", "chardev=qmp,mode=control",
 		"-chardev", "stdio,id=con,signal=off", "-serial", "chardev:con",
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
+	}
+	if !cfg.NoNetwork {
+		// No option ROM and no bootindex: the firmware measures no code of the
+		// card's, and never tries to boot from it.
+		a = append(a, "-netdev", "user,id="+networkID, "-device", "virtio-net-pci,disable-legacy=on,romfile=,netdev="+networkID)
 	}
 	switch cfg.Interface {
 	case "", "crb", "tis":
@@ -153,7 +165,7 @@ func (cfg Config) args(tpmSocket, channelSocket string) ([]string, error) {
 		if device == "" {
 			device = "tpm-crb"
 		}
-		a = append(a, "-chardev", "socket,id=tpm,path="+escape(tpmSocket),
+		a = append(a, "-chardev", "socket,id=tpm,path="+escape(sockets.tpm),
 			"-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", device+",tpmdev=tpm0")
 	case "none":
 	default:
@@ -169,7 +181,7 @@ func escape(path string) string { return strings.ReplaceAll(path, ",", ",,") }
 // guest's virtio console. QEMU serves one connection at a time.
 func (m *Machine) Dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", m.channelSocket())
+	c, err := d.DialContext(ctx, "unix", m.sockets.channel)
 	if err != nil {
 		select {
 		case <-m.qemu.done:
@@ -182,7 +194,7 @@ func (m *Machine) Dial(ctx context.Context) (net.Conn, error) {
 }
 
 // Channel is the Unix socket that Dial connects to.
-func (m *Machine) Channel() string { return m.channelSocket() }
+func (m *Machine) Channel() string { return m.sockets.channel }
 
 // Done is closed when the machine has ended and nothing of it is left.
 func (m *Machine) Done() <-chan struct{} { return m.ended }

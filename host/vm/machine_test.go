@@ -15,7 +15,7 @@ var somePrograms = Programs{QEMU: "qemu", FirmwareCode: "/fw/code", FirmwareVars
 func mustArgs(t *testing.T, cfg Config) string {
 	t.Helper()
 	cfg.Programs = somePrograms
-	a, err := cfg.args("/t", "/c")
+	a, err := cfg.args(socketsIn("/s"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,8 @@ func TestArgsHoldWhatSecurityNeeds(t *testing.T) {
 		{"the flash refuses writes from outside SMM", "driver=cfi.pflash01,property=secure,value=on"},
 		{"the firmware image cannot change", "unit=0,readonly=on,file=/fw/code"},
 		{"boot cannot change the image", "format=raw,readonly=on,file=/d"},
-		{"no network", "-net none"},
+		{"no other network", "-net none"},
+		{"a card whose option ROM the firmware neither runs nor measures", "virtio-net-pci,disable-legacy=on,romfile=,netdev=net0"},
 		{"straight to the disk", "bootindex=0"},
 		{"CPUs by default", "-smp 2 -m 1500M"},
 		{"TPM by default", "tpm-crb,tpmdev=tpm0"},
@@ -53,6 +54,7 @@ func TestArgsFollowConfig(t *testing.T) {
 		{"memory", Config{Memory: "3G"}, "-m 3G", "1500M"},
 		{"TIS", Config{Interface: "tis"}, "tpm-tis,tpmdev=tpm0", "tpm-crb"},
 		{"no TPM", Config{Interface: "none"}, "q35", "tpm"},
+		{"no network", Config{NoNetwork: true}, "q35", "netdev"},
 		{"KVM", Config{Accelerator: KVM}, "-accel kvm", "tcg"},
 		{"comma in a path", Config{Disk: "/a,readonly=off"}, "file=/a,,readonly=off", "/a,r"},
 	} {
@@ -61,7 +63,7 @@ func TestArgsFollowConfig(t *testing.T) {
 			t.Errorf("%s: want %q and not %q in %s", c.name, c.want, c.not, got)
 		}
 	}
-	if _, err := (Config{Interface: "spi"}).args("", ""); err == nil || !strings.Contains(err.Error(), `"spi"`) {
+	if _, err := (Config{Interface: "spi"}).args(sockets{}); err == nil || !strings.Contains(err.Error(), `"spi"`) {
 		t.Errorf("unknown TPM interface: %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"aios/boot/manifest"
 	"aios/kernel/abi"
 	"aios/kernel/hal/console"
+	"aios/kernel/hal/nic"
 	"aios/kernel/hal/tpmio"
 	"aios/kernel/machine"
 	"aios/kernel/metal"
@@ -56,6 +57,7 @@ type host struct {
 	manifest *manifest.Manifest
 	attestor *tpm.Root
 	channel  *console.Console
+	frames   process.Frames
 	ports    ports
 }
 
@@ -78,6 +80,7 @@ func run(info *handoff.Info) error {
 		return err
 	}
 	line("channel ok interface=virtio-console")
+	h.frames = openCard()
 
 	supervisor := process.NewSupervisor(machine.New(), func(s string) { os.Stdout.WriteString(s + "\n") })
 	var wg sync.WaitGroup
@@ -91,6 +94,19 @@ func run(info *handoff.Info) error {
 	wg.Wait()
 	line("no service is left")
 	return nil
+}
+
+// openCard is the network card. A host without one boots; its network service
+// tells who asks.
+func openCard() process.Frames {
+	card, err := nic.Open()
+	if err != nil {
+		line("network none reason=%q remedy=%q", err, "the host reaches no verifier; give the machine a card")
+		return nic.Missing{}
+	}
+	address, mtu := card.Info()
+	line("network ok interface=virtio-net address=%x mtu=%d", address, mtu)
+	return card
 }
 
 func openTPM() (*tpm.Root, error) {
@@ -154,6 +170,8 @@ func (h *host) grant(name string) (process.Grant, error) {
 		return process.Grant{Name: abi.CapChannel, Type: abi.TypeStream, Rights: abi.RightRead | abi.RightWrite, Object: h.channel}, nil
 	case "clock":
 		return process.Grant{Name: abi.CapClock, Type: abi.TypeClock, Rights: abi.RightRead}, nil
+	case "frames":
+		return process.Grant{Name: abi.CapFrames, Type: abi.TypeFrames, Rights: abi.RightRead | abi.RightWrite, Object: h.frames}, nil
 	case "log":
 		return process.Grant{Name: abi.CapLog, Type: abi.TypeLog, Rights: abi.RightWrite, Object: consoleLog{}}, nil
 	case "eventlog":
