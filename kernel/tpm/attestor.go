@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"aios/captoken"
 	"aios/kernel/abi"
 )
 
@@ -18,6 +19,29 @@ func (r *Root) Attest(_ context.Context, op uint32, request []byte) ([]byte, err
 		return nil, abi.Invalid
 	}
 	return response, err
+}
+
+// QuoteChallenge quotes over what ring 3 asked for, in the domain of such quotes: none
+// passes as one that proves a receipt, whatever the program asked for.
+func (r *Root) QuoteChallenge(asked []byte) (Quote, error) {
+	d := captoken.ChallengeQuote(asked)
+	return r.Quote(d[:])
+}
+
+// QuoteReceipt quotes over a receipt of this kernel and the nonce of who wants to see
+// it. It is for the kernel alone: the caller answers for the receipt.
+func (r *Root) QuoteReceipt(nonce [captoken.NonceSize]byte, receipt []byte) (Quote, error) {
+	d := captoken.ReceiptQuote(nonce, captoken.ReceiptHash(receipt))
+	return r.Quote(d[:])
+}
+
+// Values are the PCR values in one piece, as a response carries them.
+func (q *Quote) Values() []byte {
+	var b []byte
+	for i := range q.PCRs {
+		b = append(b, q.PCRs[i][:]...)
+	}
+	return b
 }
 
 func (r *Root) attest(op uint32, request []byte) ([]byte, error) {
@@ -46,15 +70,14 @@ func (r *Root) attest(op uint32, request []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		q, err := r.Quote(f[0])
+		if len(f[0]) > MaxNonce {
+			return nil, fmt.Errorf("%w: nonce of %d bytes, at most %d", ErrArgument, len(f[0]), MaxNonce)
+		}
+		q, err := r.QuoteChallenge(f[0])
 		if err != nil {
 			return nil, err
 		}
-		var values []byte
-		for i := range q.PCRs {
-			values = append(values, q.PCRs[i][:]...)
-		}
-		return abi.Message(q.Attest, q.Signature, values), nil
+		return abi.Message(q.Attest, q.Signature, q.Values()), nil
 	case abi.AttestRandom:
 		f, err := abi.Fields(request, 1)
 		if err != nil {

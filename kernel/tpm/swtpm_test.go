@@ -16,6 +16,9 @@ import (
 	"github.com/google/go-attestation/attest"
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
+
+	"aios/captoken"
+	"aios/kernel/abi"
 )
 
 // loaded counts the objects and sessions that the TPM holds.
@@ -133,6 +136,36 @@ func TestSoftwareTPM(t *testing.T) {
 	}
 	if err := ak.Verify(attest.Quote{Quote: q.Attest, Signature: q.Signature}, pcrs, nonce); err != nil {
 		t.Error(err)
+	}
+	// What ring 3 asks for and what proves a receipt cannot pass for each other.
+	answer, err := r.Attest(t.Context(), abi.AttestQuote, abi.Message(nonce))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := abi.Fields(answer, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := r.QuoteReceipt([32]byte(nonce), []byte("receipt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, proof := captoken.ChallengeQuote(nonce), captoken.ReceiptQuote([32]byte(nonce), captoken.ReceiptHash([]byte("receipt")))
+	for _, c := range []struct {
+		name         string
+		quote, sig   []byte
+		want, forged [32]byte
+	}{{"challenge", f[0], f[1], asked, proof}, {"receipt", receipt.Attest, receipt.Signature, proof, asked}} {
+		q := attest.Quote{Quote: c.quote, Signature: c.sig}
+		if err := ak.Verify(q, pcrs, c.want[:]); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if ak.Verify(q, pcrs, c.forged[:]) == nil || ak.Verify(q, pcrs, nonce) == nil {
+			t.Errorf("the quote of a %s passes for another", c.name)
+		}
+	}
+	if _, err := r.Attest(t.Context(), abi.AttestQuote, abi.Message(make([]byte, MaxNonce+1))); err != abi.Invalid {
+		t.Errorf("a nonce that is too long: %v", err)
 	}
 	if b, err := r.Random(64); err != nil || len(b) != 64 {
 		t.Errorf("random: %d bytes, %v", len(b), err)

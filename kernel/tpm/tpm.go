@@ -198,7 +198,8 @@ func (r *Root) Activate(credential, secret []byte) ([]byte, error) {
 var allPCRs = tpm2.TPMLPCRSelection{PCRSelections: []tpm2.TPMSPCRSelection{{Hash: tpm2.TPMAlgSHA256, PCRSelect: []byte{0xff, 0xff, 0xff}}}}
 
 // Quote signs all PCRs of the sha256 bank together with nonce, and reads the
-// values that the signature is over.
+// values that the signature is over. Nothing of ring 3 chooses the nonce: see
+// QuoteChallenge and QuoteReceipt.
 func (r *Root) Quote(nonce []byte) (Quote, error) {
 	if len(nonce) > MaxNonce {
 		return Quote{}, fmt.Errorf("%w: nonce of %d bytes, at most %d", ErrArgument, len(nonce), MaxNonce)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/usbarmory/tamago/dma"
 
+	"aios/captoken"
 	"aios/kernel/abi"
 	"aios/kernel/hal/console"
 	"aios/kernel/hal/tpmio"
@@ -67,8 +68,8 @@ func quote(want string) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Contains(fields[0], nonce) {
-		return fmt.Errorf("the quote of %d bytes does not hold the nonce", len(fields[0]))
+	if want := captoken.ChallengeQuote(nonce); !bytes.Contains(fields[0], want[:]) {
+		return fmt.Errorf("the quote of %d bytes does not hold %x, which stands for the nonce", len(fields[0]), want)
 	}
 	// What boot measured is there: PCR 9 has the manifest and the kernel.
 	if pcr9 := fields[2][9*32:][:32]; bytes.Equal(pcr9, make([]byte, 32)) {
