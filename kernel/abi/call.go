@@ -24,6 +24,7 @@ const (
 	CallFrameRead                             // 0x100e
 	CallFrameWrite                            // 0x100f
 	CallAuthority                             // 0x1010
+	CallIPCReply                              // 0x1011
 	callEnd
 )
 
@@ -128,6 +129,8 @@ var Calls = []Call{
 		[]Arg{{"op", Value}, {"request", In}, {"requestlen", Value}, {"response", Out}, {"responselen", Value}}, "bytes of the response",
 		[]Errno{Fault, Invalid, MessageSize, IO, Canceled},
 		"Tells the kernel what the verifier grants and orders, and asks what became of it."},
+	{CallIPCReply, "IPCReply", TypeMailbox, RightRead, nil, "handle", []Errno{TooManyFiles},
+		"Makes an endpoint to the mailbox, to be passed on to whoever is to answer."},
 }
 
 // Lookup returns the description of a call, nil if there is none of that number.

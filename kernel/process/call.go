@@ -69,6 +69,8 @@ func (t *thread) invoke(n abi.Number, object any, a [6]uint64) (uint64, abi.Errn
 		return t.ipcRecv(object.(*ipc.Mailbox), a)
 	case abi.CallIPCWait:
 		return t.ipcWait(object.(*ipc.Mailbox), a)
+	case abi.CallIPCReply:
+		return t.ipcReply()
 	case abi.CallFrameInfo:
 		return t.frameInfo(object.(Frames), a[1], a[2])
 	case abi.CallFrameRead:

@@ -94,3 +94,15 @@ func (t *thread) ipcRecv(b *ipc.Mailbox, a [6]uint64) (uint64, abi.Errno) {
 func (t *thread) ipcWait(b *ipc.Mailbox, a [6]uint64) (uint64, abi.Errno) {
 	return 0, b.Wait(&t.caller, t.park(a[1]))
 }
+
+// ipcReply makes an endpoint to the process's own mailbox. A handle moves when it
+// is passed on, so a process that talks to several, or again to one that was
+// started anew, needs more than one.
+func (t *thread) ipcReply() (uint64, abi.Errno) {
+	e := t.p.cfg.Port.Endpoint(ipc.ID(t.p.cfg.PID))
+	h, err := t.p.caps.Insert(e, abi.TypeEndpoint, abi.RightWrite|abi.RightTransfer)
+	if err != nil {
+		return 0, abi.TooManyFiles
+	}
+	return uint64(h), 0
+}

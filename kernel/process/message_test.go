@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"aios/kernel/abi"
+	"aios/kernel/cap"
 	"aios/kernel/ipc"
 )
 
@@ -83,6 +84,51 @@ func TestMessages(t *testing.T) {
 				t.Errorf("gone: %d", u.load64(infoAt))
 			}
 			is(t, "send to nobody", u.send(h["SEND"], "x", abi.Forever), abi.Pipe)
+		})
+		pb.Wait()
+		if e := pa.Wait(); !e.OK {
+			t.Error(e.Reason)
+		}
+	})
+}
+
+// A mailbox's owner makes as many endpoints to it as its table takes; each can be
+// passed on, and its end is told under the name of who held it last.
+func TestReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newService(11), newService(12)
+		pb := b.start(t, a, func(u *user) {
+			h := handles(u)
+			for range 2 {
+				_, r := u.recv(h["MAILBOX"], abi.Forever)
+				is(t, "request", r, 0)
+				is(t, "answer", u.send(u.load64(infoAt+24), "answer", 0), 0)
+			}
+		})
+		pa := a.start(t, b, func(u *user) {
+			h := handles(u)
+			for range 2 {
+				reply := u.sys(uint64(abi.CallIPCReply), h["MAILBOX"])
+				is(t, "make an endpoint", reply, 0)
+				is(t, "request", u.send(h["SEND"], "x", 0, reply), 0)
+				is(t, "it moved", u.send(reply, "x", 0), abi.BadHandle)
+				if text, _ := u.recv(h["MAILBOX"], abi.Forever); text != "answer" || u.load64(infoAt) != 12 {
+					t.Errorf("%q from %d", text, u.load64(infoAt))
+				}
+			}
+			for range 2 {
+				_, r := u.recv(h["MAILBOX"], abi.Forever)
+				is(t, "its holder ends", r, abi.Pipe)
+			}
+			for i := 0; ; i++ {
+				if r := u.sys(uint64(abi.CallIPCReply), h["MAILBOX"]); int64(r) < 0 {
+					is(t, "one too many", r, abi.TooManyFiles)
+					if i < cap.Capacity-16 {
+						t.Errorf("only %d endpoints were made", i)
+					}
+					return
+				}
+			}
 		})
 		pb.Wait()
 		if e := pa.Wait(); !e.OK {

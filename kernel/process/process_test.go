@@ -441,7 +441,7 @@ func TestSmallCalls(t *testing.T) {
 			{"mremap", u.sys(25, dataAt), abi.NoCall},
 			{"number 511", u.sys(511), abi.NoCall},
 			{"number 0xfff", u.sys(0xfff), abi.NoCall},
-			{"beyond the last", u.sys(uint64(abi.CallAuthority) + 1), abi.NoCall},
+			{"beyond the last", u.sys(uint64(abi.FirstCall+len(abi.Calls))), abi.NoCall},
 			{"huge number", u.sys(1 << 63), abi.NoCall},
 		} {
 			is(t, c.name, c.got, c.want)

@@ -41,6 +41,12 @@ func bytesCall(n abi.Number, h abi.Handle, b []byte, number ...uint64) (uint64, 
 	return result(r, e)
 }
 
+// timedCall makes a call that takes bytes and a timeout.
+func timedCall(n abi.Number, h abi.Handle, b []byte, timeout uint64) (uint64, error) {
+	r, _, e := syscall.Syscall6(uintptr(n), uintptr(h), uintptr(pointer(b)), uintptr(len(b)), uintptr(timeout), 0, 0)
+	return result(r, e)
+}
+
 func blobCall(h abi.Handle, off int64, b []byte) (uint64, error) {
 	r, _, e := syscall.Syscall6(uintptr(abi.CallBlobRead), uintptr(h), uintptr(off), uintptr(pointer(b)), uintptr(len(b)), 0, 0)
 	return result(r, e)
@@ -48,6 +54,12 @@ func blobCall(h abi.Handle, off int64, b []byte) (uint64, error) {
 
 func attestCall(h abi.Handle, op uint64, request, response []byte) (uint64, error) {
 	r, _, e := syscall.Syscall6(uintptr(abi.CallAttest), uintptr(h), uintptr(op),
+		uintptr(pointer(request)), uintptr(len(request)), uintptr(pointer(response)), uintptr(len(response)))
+	return result(r, e)
+}
+
+func authorityCall(h abi.Handle, op uint64, request, response []byte) (uint64, error) {
+	r, _, e := syscall.Syscall6(uintptr(abi.CallAuthority), uintptr(h), uintptr(op),
 		uintptr(pointer(request)), uintptr(len(request)), uintptr(pointer(response)), uintptr(len(response)))
 	return result(r, e)
 }

@@ -110,6 +110,15 @@ func (m Mailbox) Wait(timeout time.Duration) error {
 	return nil
 }
 
+// Reply makes an endpoint to the mailbox, to be passed on to whoever is to answer.
+func (m Mailbox) Reply() (Endpoint, error) {
+	h, err := quick(abi.CallIPCReply, m.Handle)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("make an endpoint to mailbox %#x: %w", uint64(m.Handle), err)
+	}
+	return Endpoint{abi.Handle(h)}, nil
+}
+
 // Close gives a handle up.
 func Close(h abi.Handle) error {
 	if _, err := quick(abi.CallClose, h); err != nil {

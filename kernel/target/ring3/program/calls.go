@@ -101,7 +101,7 @@ func badHandles() error {
 	if _, err := aios.Raw(uint64(abi.CallStreamWrite), handle("READONLY"), 8, 8); !errors.Is(err, abi.Denied) {
 		return fmt.Errorf("write to a read-only stream: %v, want %v", err, abi.Denied)
 	}
-	_, err := aios.Raw(uint64(abi.CallIPCWait)+1, handle(abi.CapSelf))
+	_, err := aios.Raw(uint64(abi.FirstCall+len(abi.Calls)), handle(abi.CapSelf))
 	return expect("a call that does not exist", err, error(abi.NoCall))
 }
 
