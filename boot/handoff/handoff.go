@@ -7,7 +7,7 @@
 package handoff
 
 // Version of the layout. The kernel takes exactly this one: boot and kernel come from one image.
-const Version = 1
+const Version = 2
 
 // Magic opens the structure.
 const Magic = "AIOSBOOT"
@@ -26,15 +26,16 @@ const (
 	DMASize   = 16 << 20
 )
 
-// MaxBlobs bounds the images handed over: 32 services of a manifest, the policy bundle, and room.
-const MaxBlobs = 40
+// MaxBlobs bounds the images handed over: 32 services, 4 runtimes and 32 agents of a manifest, the policy bundle, and
+// room.
+const MaxBlobs = 72
 
 // MemDescMin is the size of EFI_MEMORY_DESCRIPTOR in UEFI 2.10 section 7.2.3; firmware may use larger steps.
 const MemDescMin = 40
 
 // Blob is one verified and measured image, found by name.
 type Blob struct {
-	Name [32]byte // NUL padded: a service's name in the manifest, or "policy"
+	Name [32]byte // NUL padded: name of a service, runtime or agent in the manifest, or "policy"
 	Phys uint64
 	Size uint64
 }
@@ -116,7 +117,7 @@ func (b *Blob) name() string {
 	return string(b.Name[:n])
 }
 
-// validName is the manifest's rule for service names: [a-z0-9-]{1,32}.
+// validName is the manifest's rule for names: [a-z0-9-]{1,32}.
 func validName(s string) bool {
 	if len(s) == 0 || len(s) > 32 {
 		return false

@@ -99,7 +99,7 @@ func TestCheckRefuses(t *testing.T) {
 		text  string
 	}{
 		{"magic", func(i *Info) { i.MagicBytes[0] = 'X' }, "magic"},
-		{"version", func(i *Info) { i.Version = 2 }, "different builds"},
+		{"version", func(i *Info) { i.Version = 1 }, "different builds"},
 		{"size", func(i *Info) { i.Size-- }, "different builds"},
 		{"kernel elsewhere", func(i *Info) { i.KernelVirt = 0x1000_0000 }, "kernel mapped"},
 		{"kernel span odd", func(i *Info) { i.KernelSize = 4096 }, "span"},

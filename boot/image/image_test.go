@@ -19,7 +19,7 @@ import (
 func sample() []File {
 	return []File{
 		{"/EFI/BOOT/BOOTX64.EFI", bytes.Repeat([]byte("MZ"), 50_000)},
-		{"/aios/a/manifest", []byte("aios-manifest 1\n")},
+		{"/aios/a/manifest", []byte("aios-manifest 2\n")},
 		{"/aios/a/kernel.elf", bytes.Repeat([]byte{1, 2, 3}, 1_000_001)},
 		{"/aios/a/policy.tar.gz", []byte("x")},
 		{"/aios/a/empty", nil},

@@ -53,8 +53,8 @@ func (c Content) Files() []File {
 // is there and has its digest. It does not verify the manifest's signature.
 func (s Slot) Check(m *manifest.Manifest) error {
 	images := []manifest.Image{m.Kernel, m.Policy}
-	for _, service := range m.Services {
-		images = append(images, service.Image)
+	for _, p := range m.Programs() {
+		images = append(images, p.Image)
 	}
 	for _, i := range images {
 		data, ok := s.Files[i.File]

@@ -3,19 +3,22 @@
 // anything; the kernel checks every service against it; the verifier reads it out of
 // the evidence.
 //
-//	aios-manifest 1
+//	aios-manifest 2
 //	version 7
 //	kernel kernel.elf sha256:<64 hex digits> <bytes>
+//	verifier 10.0.2.2:8470 grace=180000 identity=<base64> issuer=<base64>
 //	service attestd attestd.elf sha256:<64 hex digits> <bytes> restart=always memory=268435456 caps=attest,log
+//	runtime wasmhost wasmhost.elf sha256:<64 hex digits> <bytes>
+//	agent hello hello.wasm sha256:<64 hex digits> <bytes> runtime=wasmhost memory=134217728 caps=clock,log
 //	policy policy.tar.gz sha256:<64 hex digits> <bytes>
 //
 //	signature ml-dsa-65 <32 hex digits of the key id> <base64>
 //
 // The payload is everything up to the newline before the empty line. The lines come in
 // this order; there is one service line for each service, in the order in which they are
-// started and measured, and one signature line for each key, in ascending order of key
-// ids. Nothing is optional, nothing may be added, and there is exactly one text for
-// one manifest: Parse accepts x if and only if Parse(x).Encode() is x. So the hash of
+// started and measured, one line for each runtime and each agent, and one signature line
+// for each key, in ascending order of key ids. Only the verifier line may be missing,
+// nothing may be added, and there is exactly one text for one manifest: Parse accepts x if and only if Parse(x).Encode() is x. So the hash of
 // the payload identifies the manifest.
 //
 // The package runs in ring 0 and in the boot stage, so it does without reflection and
@@ -27,17 +30,22 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Bounds on what is accepted. MaxSize covers the whole envelope.
 const (
-	MaxSize       = 64 << 10
+	MaxSize       = 128 << 10
 	MaxServices   = 32
-	MaxCaps       = 32
+	MaxRuntimes   = 4
+	MaxAgents     = 32
+	MaxCaps       = 32 // of one service or agent
 	MaxSignatures = 8
 	MaxName       = 32
 	MaxImageSize  = 1 << 30 // boot loads each image into one block below 4 GiB
 	MaxMemory     = 1 << 40
+	MaxHost       = 253 // characters of a DNS name (RFC 1035 section 2.3.4)
+	MaxGrace      = 24 * time.Hour
 )
 
 // Manifest describes one boot slot.
@@ -45,7 +53,10 @@ type Manifest struct {
 	Version  uint64 // compared with the rollback floor; at least 1
 	Kernel   Image
 	Policy   Image
+	Verifier *Verifier // nil: none
 	Services []Service // in start order
+	Runtimes []Runtime
+	Agents   []Agent
 }
 
 // Image is a file of the slot, pinned by digest and size.
@@ -73,6 +84,44 @@ type Service struct {
 	Caps    []string // names of the capabilities it is granted, ascending
 }
 
+// Runtime is a ring-3 program that runs agents, one process for each agent. It starts with
+// an agent and has nothing of its own: what it is granted is what its agent is granted.
+type Runtime struct {
+	Name string
+	Image
+}
+
+// Agent is a program that the kernel starts only while the verifier lets it.
+type Agent struct {
+	Name string
+	Image
+	Runtime string   // name of the runtime that reads the image
+	Memory  int64    // quota of its process in bytes, which its token can only lower
+	Caps    []string // names of the capabilities it wants, ascending; its token says which it gets
+}
+
+// Program is an image that the boot stage hands to the kernel under a name.
+type Program struct {
+	Kind string // "service", "runtime" or "agent"
+	Name string
+	Image
+}
+
+// Programs lists what is handed over, in the order in which it is measured.
+func (m *Manifest) Programs() []Program {
+	list := make([]Program, 0, len(m.Services)+len(m.Runtimes)+len(m.Agents))
+	for _, s := range m.Services {
+		list = append(list, Program{"service", s.Name, s.Image})
+	}
+	for _, r := range m.Runtimes {
+		list = append(list, Program{"runtime", r.Name, r.Image})
+	}
+	for _, a := range m.Agents {
+		list = append(list, Program{"agent", a.Name, a.Image})
+	}
+	return list
+}
+
 // Encode returns the payload text. It is what Parse accepts if m.Validate() is nil.
 func (m *Manifest) Encode() []byte {
 	b := make([]byte, 0, 1024)
@@ -81,12 +130,27 @@ func (m *Manifest) Encode() []byte {
 	b = append(b, "\nkernel "...)
 	b = appendImage(b, m.Kernel)
 	b = append(b, '\n')
+	if m.Verifier != nil {
+		b = appendVerifier(b, m.Verifier)
+	}
 	for _, s := range m.Services {
 		b = append(b, "service "+s.Name+" "...)
 		b = appendImage(b, s.Image)
 		b = append(b, " restart="+string(s.Restart)+" memory="...)
 		b = strconv.AppendInt(b, s.Memory, 10)
 		b = append(b, " caps="+strings.Join(s.Caps, ",")+"\n"...)
+	}
+	for _, r := range m.Runtimes {
+		b = append(b, "runtime "+r.Name+" "...)
+		b = appendImage(b, r.Image)
+		b = append(b, '\n')
+	}
+	for _, a := range m.Agents {
+		b = append(b, "agent "+a.Name+" "...)
+		b = appendImage(b, a.Image)
+		b = append(b, " runtime="+a.Runtime+" memory="...)
+		b = strconv.AppendInt(b, a.Memory, 10)
+		b = append(b, " caps="+strings.Join(a.Caps, ",")+"\n"...)
 	}
 	b = append(b, "policy "...)
 	b = appendImage(b, m.Policy)
@@ -123,75 +187,11 @@ func CheckFloor(m *Manifest, floor uint64) error {
 	return nil
 }
 
-// Validate reports the first thing that keeps m from being a manifest.
-func (m *Manifest) Validate() error {
-	if m.Version == 0 {
-		return formatError("version", "expected at least 1, found 0")
-	}
-	if len(m.Services) > MaxServices {
-		return formatError("services", "expected at most "+strconv.Itoa(MaxServices)+", found "+strconv.Itoa(len(m.Services)))
-	}
-	files := map[string]string{"manifest": "the manifest"}
-	names := map[string]bool{}
-	image := func(what string, i Image) error {
-		if !validName(i.File, true) {
-			return formatError(what, "file name "+quote(i.File)+": expected 1 to 32 of a-z 0-9 . - that begin and end with a letter or digit")
-		}
-		if other, ok := files[i.File]; ok {
-			return formatError(what, "the file "+i.File+" is already "+other)
-		}
-		files[i.File] = what
-		if i.Size < 1 || i.Size > MaxImageSize {
-			return formatError(what, i.File+": size expected 1 to "+strconv.Itoa(MaxImageSize)+", found "+strconv.FormatInt(i.Size, 10))
-		}
-		return nil
-	}
-	if err := image("kernel", m.Kernel); err != nil {
-		return err
-	}
-	for _, s := range m.Services {
-		// The boot stage hands the images over by name, and these two names are its own.
-		if !validName(s.Name, false) || s.Name == "kernel" || s.Name == "policy" {
-			return formatError("service "+quote(s.Name), "expected a name of 1 to 32 of a-z 0-9 - that begins and ends with a letter or digit, other than kernel and policy")
-		}
-		what := "service " + s.Name
-		if names[s.Name] {
-			return formatError(what, "named twice")
-		}
-		names[s.Name] = true
-		if err := image(what, s.Image); err != nil {
-			return err
-		}
-		if s.Restart != RestartAlways && s.Restart != RestartNever {
-			return formatError(what, "restart expected always or never, found "+quote(string(s.Restart)))
-		}
-		if s.Memory < 1 || s.Memory > MaxMemory {
-			return formatError(what, "memory expected 1 to "+strconv.Itoa(MaxMemory)+" bytes, found "+strconv.FormatInt(s.Memory, 10))
-		}
-		if len(s.Caps) > MaxCaps {
-			return formatError(what, "expected at most "+strconv.Itoa(MaxCaps)+" capabilities, found "+strconv.Itoa(len(s.Caps)))
-		}
-		for i, c := range s.Caps {
-			if !validName(c, false) {
-				return formatError(what, "capability "+quote(c)+": expected 1 to 32 of a-z 0-9 - that begin and end with a letter or digit")
-			}
-			if i > 0 && s.Caps[i-1] >= c {
-				return formatError(what, "capabilities expected in ascending order, each once; found "+s.Caps[i-1]+" before "+c)
-			}
-		}
-	}
-	if err := image("policy", m.Policy); err != nil {
-		return err
-	}
-	return nil // and no manifest within these bounds is longer than MaxSize
-}
-
 // validName keeps names to what a FAT file system, a console line and a path take as
 // they stand: no case, no leading or trailing dot, nothing that could name a directory.
-func validName(s string, dots bool) bool {
-	if len(s) < 1 || len(s) > MaxName {
-		return false
-	}
+func validName(s string, dots bool) bool { return len(s) <= MaxName && wellFormed(s, dots) }
+
+func wellFormed(s string, dots bool) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
@@ -203,5 +203,5 @@ func validName(s string, dots bool) bool {
 			return false
 		}
 	}
-	return true
+	return s != ""
 }

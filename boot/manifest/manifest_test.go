@@ -9,8 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
+
+	"aios/captoken/mldsa"
 )
 
 func image(file, content string) Image {
@@ -29,7 +32,7 @@ func example() *Manifest {
 	}
 }
 
-const exampleText = `aios-manifest 1
+const exampleText = `aios-manifest 2
 version 7
 kernel kernel.elf sha256:7c2f712a5b31004cd31b6fe611e12219b02a73755049a698be58fdfa32a856cf 10
 service attestd attestd.elf sha256:d7553bc86855a2950fdfa88692dce55eb94e69180dfc41097d692b38c1aa0235 12 restart=always memory=268435456 caps=attest,channel,log
@@ -37,11 +40,51 @@ service probe probe.elf sha256:2f50953c9504b010783ec323b040df8bc99f906689fff4cbf
 policy policy.tar.gz sha256:d5d2b0086caa4ae7e729ab3ae542dc0ae24d7000a1bc7ac3b367a5fbc5e4b692 10
 `
 
+// full has every kind of line.
+func full() *Manifest {
+	m := example()
+	m.Verifier = &Verifier{"10.0.2.2:8470", 180 * time.Second, bytes.Repeat([]byte("i"), mldsa.PublicKeySize), bytes.Repeat([]byte("s"), mldsa.PublicKeySize)}
+	m.Runtimes = []Runtime{{"wasmhost", image("wasmhost.elf", "the runtime")}, {"other", image("other.elf", "another")}}
+	m.Agents = []Agent{
+		{"hello", image("hello.wasm", "an agent"), "wasmhost", 128 << 20, []string{"attest", "log", "send-echod"}},
+		{"idle", image("idle.wasm", "an idle one"), "wasmhost", 1 << 20, nil},
+	}
+	return m
+}
+
+// fullText is the text of full, with I and S for the two keys.
+const fullText = `aios-manifest 2
+version 7
+kernel kernel.elf sha256:7c2f712a5b31004cd31b6fe611e12219b02a73755049a698be58fdfa32a856cf 10
+verifier 10.0.2.2:8470 grace=180000 identity=I issuer=S
+service attestd attestd.elf sha256:d7553bc86855a2950fdfa88692dce55eb94e69180dfc41097d692b38c1aa0235 12 restart=always memory=268435456 caps=attest,channel,log
+service probe probe.elf sha256:2f50953c9504b010783ec323b040df8bc99f906689fff4cbfaffb533da63e9ef 7 restart=never memory=1048576 caps=
+runtime wasmhost wasmhost.elf sha256:26fcc3f843e7378b323ac8a3cc9a6c67e478b287ed80cd2370eee32a8b1b8f8b 11
+runtime other other.elf sha256:ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5 7
+agent hello hello.wasm sha256:647936ec3e40783d8d86fad9d2d8acfac4613dee5c3eb516ef433fed532f8d86 8 runtime=wasmhost memory=134217728 caps=attest,log,send-echod
+agent idle idle.wasm sha256:5cb755f9178382f9ea5a7c4277d43e94461e6c1076a72620396fee4b82b80239 11 runtime=wasmhost memory=1048576 caps=
+policy policy.tar.gz sha256:d5d2b0086caa4ae7e729ab3ae542dc0ae24d7000a1bc7ac3b367a5fbc5e4b692 10
+`
+
+// writeOut puts the keys into fullText: 1952 bytes are 650 groups of three and two bytes.
+func writeOut(text string) string {
+	text = strings.Replace(text, "identity=I", "identity="+strings.Repeat("aWlp", 650)+"aWk=", 1)
+	return strings.Replace(text, "issuer=S", "issuer="+strings.Repeat("c3Nz", 650)+"c3M=", 1)
+}
+
 // The text is an interface: boot stages in the field read it. This is the one place
 // where it is written out.
 func TestEncode(t *testing.T) {
-	m := example()
-	want := exampleText
+	for _, c := range []struct {
+		name string
+		m    *Manifest
+		text string
+	}{{"without agents", example(), exampleText}, {"full", full(), writeOut(fullText)}} {
+		t.Run(c.name, func(t *testing.T) { testEncode(t, c.m, c.text) })
+	}
+}
+
+func testEncode(t *testing.T, m *Manifest, want string) {
 	got := string(m.Encode())
 	if got != want {
 		t.Errorf("Encode =\n%s\nwant\n%s", got, want)
@@ -62,27 +105,40 @@ func genManifest() *rapid.Generator[*Manifest] {
 	})
 	file := rapid.StringMatching(`[a-z0-9]([a-z0-9.-]{0,30}[a-z0-9])?`).Filter(func(s string) bool { return s != "manifest" })
 	return rapid.Custom(func(t *rapid.T) *Manifest {
-		n := rapid.IntRange(0, MaxServices).Draw(t, "services")
+		services := rapid.IntRange(0, MaxServices).Draw(t, "services")
+		runtimes := rapid.IntRange(0, MaxRuntimes).Draw(t, "runtimes")
+		agents := rapid.IntRange(0, MaxAgents).Draw(t, "agents") * min(runtimes, 1)
+		n := services + runtimes + agents
 		files := rapid.SliceOfNDistinct(file, n+2, n+2, rapid.ID[string]).Draw(t, "files")
 		names := rapid.SliceOfNDistinct(name, n, n, rapid.ID[string]).Draw(t, "names")
-		image := func(i int) Image {
-			sum := rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "sum")
-			return Image{files[i], [32]byte(sum), rapid.Int64Range(1, MaxImageSize).Draw(t, "size")}
+		image := func() Image {
+			i := Image{files[0], [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "sum")), rapid.Int64Range(1, MaxImageSize).Draw(t, "size")}
+			files = files[1:]
+			return i
 		}
-		m := &Manifest{Version: rapid.Uint64Min(1).Draw(t, "version"), Kernel: image(n), Policy: image(n + 1)}
-		for i := range n {
+		next := func() string { n := names[0]; names = names[1:]; return n }
+		memory := func() int64 { return rapid.Int64Range(1, MaxMemory).Draw(t, "memory") }
+		caps := func() []string {
 			caps := rapid.SliceOfNDistinct(name, 0, 5, rapid.ID[string]).Draw(t, "caps")
-			slices.Sort(caps)
 			if len(caps) == 0 {
-				caps = nil
+				return nil
 			}
-			m.Services = append(m.Services, Service{
-				Name:    names[i],
-				Image:   image(i),
-				Restart: rapid.SampledFrom([]Restart{RestartAlways, RestartNever}).Draw(t, "restart"),
-				Memory:  rapid.Int64Range(1, MaxMemory).Draw(t, "memory"),
-				Caps:    caps,
-			})
+			slices.Sort(caps)
+			return caps
+		}
+		m := &Manifest{Version: rapid.Uint64Min(1).Draw(t, "version"), Kernel: image(), Policy: image()}
+		if rapid.Bool().Draw(t, "verifier") {
+			m.Verifier = genVerifier().Draw(t, "verifier")
+		}
+		for range services {
+			restart := rapid.SampledFrom([]Restart{RestartAlways, RestartNever}).Draw(t, "restart")
+			m.Services = append(m.Services, Service{next(), image(), restart, memory(), caps()})
+		}
+		for range runtimes {
+			m.Runtimes = append(m.Runtimes, Runtime{next(), image()})
+		}
+		for range agents {
+			m.Agents = append(m.Agents, Agent{next(), image(), rapid.SampledFrom(m.Runtimes).Draw(t, "runtime").Name, memory(), caps()})
 		}
 		return m
 	})
@@ -118,15 +174,15 @@ func TestParseRefuses(t *testing.T) {
 		want       string // part of the message
 	}{
 		{"empty", "", "it is empty"},
-		{"newline only", "\n", `line 1: expected "aios-manifest 1"`},
-		{"other version of the format", replace("manifest 1", "manifest 2"), "line 1"},
-		{"carriage return", replace("1\n", "1\r\n"), "line 1"},
+		{"newline only", "\n", `line 1: expected "aios-manifest 2"`},
+		{"other version of the format", replace("manifest 2", "manifest 1"), "line 1"},
+		{"carriage return", replace("2\n", "2\r\n"), "line 1"},
 		{"no newline at the end", strings.TrimSuffix(good, "\n"), "line 6: ends without a newline"},
 		{"header only", lines[0], "line 2: missing"},
 		{"no policy", strings.Join(lines[:5], ""), `line 5: expected "policy`},
-		{"two policies", good + lines[5], `line 6: expected "service`},
-		{"text after", good + "x\n", `line 6: expected "service`},
-		{"empty line after", good + "\n", `line 6: expected "service`},
+		{"two policies", good + lines[5], `line 6: expected at most one verifier`},
+		{"text after", good + "x\n", `line 6: expected at most one verifier`},
+		{"empty line after", good + "\n", `line 6: expected at most one verifier`},
 		{"version zero", replace("version 7", "version 0"), "at least 1"},
 		{"version with leading zero", replace("version 7", "version 07"), "line 2: not in canonical form"},
 		{"version signed", replace("version 7", "version +7"), "line 2"},
@@ -151,7 +207,7 @@ func TestParseRefuses(t *testing.T) {
 		{"empty file", replace("kernel kernel.elf", "kernel "), "file name"},
 		{"the manifest itself", replace("kernel.elf", "manifest"), "already the manifest"},
 		{"file used twice", replace("attestd.elf", "kernel.elf"), "already kernel"},
-		{"service name twice", replace("service probe", "service attestd"), "named twice"},
+		{"service name twice", replace("service probe", "service attestd"), "already that of service attestd"},
 		{"service named policy", replace("service probe", "service policy"), "other than kernel and policy"},
 		{"service named kernel", replace("service probe", "service kernel"), "other than kernel and policy"},
 		{"service name with a dot", replace("service probe", "service pr.be"), "expected a name"},
@@ -169,8 +225,8 @@ func TestParseRefuses(t *testing.T) {
 		{"cap with control character", replace("caps=attest", "caps=att\x1best"), `capability "att\x1best"`},
 		{"null byte", replace("version 7", "version 7\x00"), "line 2"},
 		{"byte order mark", "\ufeff" + good, "line 1"},
-		{"too long", strings.Repeat("x", MaxSize+1), "at most 65536 bytes"},
-		{"too many services", manyServices(MaxServices + 1), "at most 32, found 33"},
+		{"too long", strings.Repeat("x", MaxSize+1), "at most 131072 bytes"},
+		{"too many services", manyServices(MaxServices + 1), "services: expected at most 32, found 33"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse([]byte(c.text))
@@ -201,10 +257,19 @@ func largest() *Manifest {
 	file := func(i int) Image {
 		return Image{fmt.Sprintf("%032d", i), [32]byte{}, MaxImageSize}
 	}
-	m := &Manifest{Version: 1<<64 - 1, Kernel: file(100), Policy: file(101)}
+	caps := strings.Split(manyCaps(MaxCaps), ",")
+	key := make([]byte, mldsa.PublicKeySize)
+	host := strings.Repeat("a.", 126) + "a" // 253 characters
+	m := &Manifest{Version: 1<<64 - 1, Kernel: file(100), Policy: file(101), Verifier: &Verifier{host + ":65535", MaxGrace, key, key}}
+	name := func(i int) string { return file(i).File }
 	for i := range MaxServices {
-		m.Services = append(m.Services, Service{fmt.Sprintf("%032d", i), file(i), RestartAlways, MaxMemory,
-			strings.Split(manyCaps(MaxCaps), ",")})
+		m.Services = append(m.Services, Service{name(i), file(i), RestartAlways, MaxMemory, caps})
+	}
+	for i := 200; i < 200+MaxRuntimes; i++ {
+		m.Runtimes = append(m.Runtimes, Runtime{name(i), file(i)})
+	}
+	for i := 300; i < 300+MaxAgents; i++ {
+		m.Agents = append(m.Agents, Agent{name(i), file(i), m.Runtimes[0].Name, MaxMemory, caps})
 	}
 	return m
 }
@@ -248,7 +313,7 @@ func checkError(t *testing.T, err error) {
 // single bit changed, either the result is refused or it is a different manifest with
 // the changed text as its one text.
 func TestDamagedPayload(t *testing.T) {
-	good := example().Encode()
+	good := full().Encode()
 	for n := range good {
 		if _, err := Parse(good[:n]); !errors.Is(err, ErrFormat) {
 			t.Errorf("cut to %d bytes: %v, want ErrFormat", n, err)
@@ -307,6 +372,7 @@ func TestCheckFloor(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(example().Encode())
+	f.Add(full().Encode())
 	f.Add([]byte(manyServices(3)))
 	f.Add([]byte(header + "\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

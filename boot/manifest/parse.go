@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-const header = "aios-manifest 1"
+const header = "aios-manifest 2"
 
 // Parse reads a payload. It accepts exactly what Encode writes.
 func Parse(payload []byte) (*Manifest, error) {
@@ -32,17 +32,23 @@ func Parse(payload []byte) (*Manifest, error) {
 	for i, line := range lines[1:] {
 		i++
 		var err error
-		switch {
+		switch keyword, _, _ := strings.Cut(line, " "); {
 		case i == 1:
 			m.Version, err = parseVersion(line)
 		case i == 2:
 			m.Kernel, err = parseFile(line, "kernel")
 		case i == last:
 			m.Policy, err = parseFile(line, "policy")
+		case i == 3 && keyword == "verifier":
+			m.Verifier, err = parseVerifier(line)
+		case keyword == "agent":
+			m.Agents, err = parsed(m.Agents, parseAgent, line)
+		case keyword == "runtime" && len(m.Agents) == 0:
+			m.Runtimes, err = parsed(m.Runtimes, parseRuntime, line)
+		case keyword == "service" && len(m.Runtimes)+len(m.Agents) == 0:
+			m.Services, err = parsed(m.Services, parseService, line)
 		default:
-			var s Service
-			s, err = parseService(line)
-			m.Services = append(m.Services, s)
+			err = fieldError("expected at most one verifier, then services, runtimes and agents, in this order; found " + quote(line))
 		}
 		if err != nil {
 			return nil, lineError(i+1, err.Error())
@@ -103,28 +109,70 @@ func parseImage(f []string) (Image, error) {
 	return i, nil
 }
 
+// parsed appends what read makes of a line.
+func parsed[T any](list []T, read func(string) (T, error), line string) ([]T, error) {
+	v, err := read(line)
+	return append(list, v), err
+}
+
 func parseService(line string) (Service, error) {
-	f := strings.Split(line, " ")
-	if len(f) != 8 || f[0] != "service" {
-		return Service{}, fieldError("expected \"service <name> <file> sha256:<hex> <bytes> restart=<rule> memory=<bytes> caps=<names>\", found " + quote(line))
-	}
-	image, err := parseImage(f[2:5])
+	const form = "service <name> <file> sha256:<hex> <bytes> restart=<rule> memory=<bytes> caps=<names>"
+	name, image, v, err := parseProgram(line, form)
 	if err != nil {
 		return Service{}, err
 	}
-	s := Service{Name: f[1], Image: image}
-	restart, ok1 := strings.CutPrefix(f[5], "restart=")
-	memory, ok2 := strings.CutPrefix(f[6], "memory=")
-	caps, ok3 := strings.CutPrefix(f[7], "caps=")
-	if !ok1 || !ok2 || !ok3 {
-		return s, fieldError("service " + quote(s.Name) + ": expected restart=, memory= and caps=, found " + quote(strings.Join(f[5:], " ")))
+	s := Service{Name: name, Image: image, Restart: Restart(v[0]), Caps: splitCaps(v[2])}
+	s.Memory, err = parseMemory("service", name, v[1])
+	return s, err
+}
+
+func parseRuntime(line string) (Runtime, error) {
+	name, image, _, err := parseProgram(line, "runtime <name> <file> sha256:<hex> <bytes>")
+	return Runtime{name, image}, err
+}
+
+func parseAgent(line string) (Agent, error) {
+	const form = "agent <name> <file> sha256:<hex> <bytes> runtime=<name> memory=<bytes> caps=<names>"
+	name, image, v, err := parseProgram(line, form)
+	if err != nil {
+		return Agent{}, err
 	}
-	s.Restart = Restart(restart)
-	if s.Memory, err = strconv.ParseInt(memory, 10, 64); err != nil {
-		return s, fieldError("service " + quote(s.Name) + ": expected memory in bytes, found " + quote(memory))
+	a := Agent{Name: name, Image: image, Runtime: v[0], Caps: splitCaps(v[2])}
+	a.Memory, err = parseMemory("agent", name, v[1])
+	return a, err
+}
+
+// parseProgram reads a line of the form and returns the values behind the equal signs.
+func parseProgram(line, form string) (name string, image Image, values []string, err error) {
+	f, want := strings.Split(line, " "), strings.Split(form, " ")
+	if len(f) != len(want) {
+		return "", Image{}, nil, fieldError("expected " + strconv.Quote(form) + ", found " + quote(line))
 	}
-	if caps != "" {
-		s.Caps = strings.Split(caps, ",")
+	if image, err = parseImage(f[2:5]); err != nil {
+		return "", Image{}, nil, err
 	}
-	return s, nil
+	for i := 5; i < len(f); i++ {
+		key, _, _ := strings.Cut(want[i], "=")
+		v, ok := strings.CutPrefix(f[i], key+"=")
+		if !ok {
+			return "", Image{}, nil, fieldError(f[0] + " " + quote(f[1]) + ": expected " + key + "=, found " + quote(f[i]))
+		}
+		values = append(values, v)
+	}
+	return f[1], image, values, nil
+}
+
+func parseMemory(kind, name, text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fieldError(kind + " " + quote(name) + ": expected memory in bytes, found " + quote(text))
+	}
+	return n, nil
+}
+
+func splitCaps(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
 }

@@ -18,6 +18,8 @@
 //	PCR  9  aios.manifest sha256:<hex of the payload> version=7 key=<key id>
 //	        aios.kernel kernel.elf sha256:<hex> size=<bytes>
 //	PCR 11  aios.service attestd sha256:<hex> size=<bytes>    for each, in manifest order
+//	        aios.runtime wasmhost sha256:<hex> size=<bytes>   likewise
+//	        aios.agent hello sha256:<hex> size=<bytes>        likewise
 //	        aios.policy sha256:<hex> size=<bytes>
 package measure
 
@@ -44,7 +46,7 @@ const (
 const (
 	ConfigPCR  = 8  // slot, configuration, command line: differs from host to host
 	KernelPCR  = 9  // manifest and kernel
-	ServicePCR = 11 // services and policy
+	ServicePCR = 11 // services, runtimes, agents and policy
 )
 
 // Event is one measurement. Data is both what is hashed and what is logged.
@@ -72,8 +74,8 @@ func Events(slot string, bootConf []byte, cmdline string, payload []byte, keyID 
 			" version="+strconv.FormatUint(m.Version, 10)+" key="+hex.EncodeToString(keyID[:])),
 		tagged(KernelPCR, "aios.kernel "+m.Kernel.File+" "+image(m.Kernel)),
 	}
-	for _, s := range m.Services {
-		events = append(events, tagged(ServicePCR, "aios.service "+s.Name+" "+image(s.Image)))
+	for _, p := range m.Programs() {
+		events = append(events, tagged(ServicePCR, "aios."+p.Kind+" "+p.Name+" "+image(p.Image)))
 	}
 	return append(events, tagged(ServicePCR, "aios.policy "+image(m.Policy)))
 }

@@ -28,6 +28,11 @@ func TestEvents(t *testing.T) {
 			{Name: "zeta", Image: manifest.Image{File: "z.elf", SHA256: sum(0x33), Size: 300}},
 			{Name: "attestd", Image: manifest.Image{File: "attestd.elf", SHA256: sum(0x44), Size: 400}},
 		},
+		Runtimes: []manifest.Runtime{{Name: "wasmhost", Image: manifest.Image{File: "w.elf", SHA256: sum(0x55), Size: 500}}},
+		Agents: []manifest.Agent{
+			{Name: "hello", Image: manifest.Image{File: "h.wasm", SHA256: sum(0x66), Size: 600}},
+			{Name: "a", Image: manifest.Image{File: "a.wasm", SHA256: sum(0x77), Size: 700}},
+		},
 	}
 	digits := func(s string) (out string) {
 		for range 32 {
@@ -47,6 +52,9 @@ func TestEvents(t *testing.T) {
 		{9, "aios.kernel kernel.elf sha256:" + digits("11") + " size=100"},
 		{11, "aios.service zeta sha256:" + digits("33") + " size=300"},
 		{11, "aios.service attestd sha256:" + digits("44") + " size=400"},
+		{11, "aios.runtime wasmhost sha256:" + digits("55") + " size=500"},
+		{11, "aios.agent hello sha256:" + digits("66") + " size=600"},
+		{11, "aios.agent a sha256:" + digits("77") + " size=700"},
 		{11, "aios.policy sha256:" + digits("22") + " size=200"},
 	}
 	key := [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}

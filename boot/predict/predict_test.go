@@ -81,6 +81,8 @@ func exampleInput(t testing.TB) Input {
 			{Name: "attestd", Image: image("attestd.elf"), Restart: manifest.RestartAlways, Memory: 1 << 20},
 			{Name: "netd", Image: image("netd.elf"), Restart: manifest.RestartNever, Memory: 1 << 20},
 		},
+		Runtimes: []manifest.Runtime{{Name: "wasmhost", Image: image("wasmhost.elf")}},
+		Agents:   []manifest.Agent{{Name: "hello", Image: image("hello.wasm"), Runtime: "wasmhost", Memory: 1 << 20}},
 	}
 	key := manifestKey(t, "manifest")
 	envelope, err := manifest.Sign(m.Encode(), key)
@@ -240,6 +242,15 @@ func TestEveryInputCounts(t *testing.T) {
 		{"order of the services", func(t *testing.T, in *Input) {
 			resign(t, in, func(m *manifest.Manifest) { m.Services[0], m.Services[1] = m.Services[1], m.Services[0] })
 		}, []int{9, 11}},
+		{"runtime", func(t *testing.T, in *Input) {
+			resign(t, in, func(m *manifest.Manifest) { m.Runtimes[0].SHA256[0] ^= 1 })
+		}, []int{9, 11}},
+		{"agent", func(t *testing.T, in *Input) {
+			resign(t, in, func(m *manifest.Manifest) { m.Agents[0].SHA256[0] ^= 1 })
+		}, []int{9, 11}},
+		{"what an agent wants", func(t *testing.T, in *Input) {
+			resign(t, in, func(m *manifest.Manifest) { m.Agents[0].Caps = []string{"attest"} })
+		}, []int{9}},
 		{"policy", func(t *testing.T, in *Input) {
 			resign(t, in, func(m *manifest.Manifest) { m.Policy.Size++ })
 		}, []int{9, 11}},

@@ -77,8 +77,10 @@ var window = [2]uint64{handoff.WindowStart, handoff.WindowEnd}
 // maxImage bounds one file of a slot. The manifest's own size is checked as well.
 const maxImage = 512 << 20
 
-// policyBlob is the name under which the kernel finds the policy bundle. No service can have it (boot/manifest).
+// policyBlob is the name under which the kernel finds the policy bundle. No program can have it (boot/manifest).
 const policyBlob = "policy"
+
+const remedyTooMany = "remove services or agents from the manifest"
 
 // Run boots. It returns only when it refuses, with an error that Refuse reports (or when Machine.Enter returns, as it
 // does in tests). A panic below it, which is a bug or firmware that hands out wild pointers, is a refusal too.
@@ -172,8 +174,9 @@ func (s *Stage) images(bootConf []byte, signed *manifest.Signed) (*kernelImage, 
 	m := signed.Manifest
 	events := measure.Events(s.conf.Slot, bootConf, s.conf.Cmdline, signed.Payload, signed.Keys[0], m)
 	const first = 4 // slot, configuration, command line and manifest come before the images
-	if len(events) != first+1+len(m.Services)+1 {
-		return nil, refuse("internal", fmt.Errorf("%d measurements for %d services", len(events), len(m.Services)), "report this line")
+	programs := m.Programs()
+	if len(events) != first+1+len(programs)+1 {
+		return nil, refuse("internal", fmt.Errorf("%d measurements for %d programs", len(events), len(programs)), "report this line")
 	}
 	for _, e := range events[:first] {
 		if err := s.measure(e); err != nil {
@@ -185,13 +188,14 @@ func (s *Stage) images(bootConf []byte, signed *manifest.Signed) (*kernelImage, 
 		return nil, err
 	}
 	s.mark("kernel")
-	for i, service := range m.Services {
-		file, err := s.image("service "+service.Name, service.Image, events[first+1+i])
+	for i, p := range programs {
+		what := p.Kind + " " + p.Name
+		file, err := s.image(what, p.Image, events[first+1+i])
 		if err != nil {
 			return nil, err
 		}
-		if !s.info.AddBlob(service.Name, file.Phys, uint64(len(file.Data))) {
-			return nil, refuse("service "+service.Name, errors.New("there are too many images"), "remove services from the manifest")
+		if !s.info.AddBlob(p.Name, file.Phys, uint64(len(file.Data))) {
+			return nil, refuse(what, errors.New("there are too many images"), remedyTooMany)
 		}
 	}
 	file, err := s.image("policy", m.Policy, events[len(events)-1])
@@ -199,7 +203,7 @@ func (s *Stage) images(bootConf []byte, signed *manifest.Signed) (*kernelImage, 
 		return nil, err
 	}
 	if !s.info.AddBlob(policyBlob, file.Phys, uint64(len(file.Data))) {
-		return nil, refuse("policy", errors.New("there are too many images"), "remove services from the manifest")
+		return nil, refuse("policy", errors.New("there are too many images"), remedyTooMany)
 	}
 	s.mark("services")
 	loaded, err := s.loadKernel(kernel.Data)

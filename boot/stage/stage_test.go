@@ -96,6 +96,10 @@ func (h *host) install(t *testing.T, slot string) {
 			{Name: "attestd", Image: file("attestd.elf", bytes.Repeat([]byte("service"), 2000)), Restart: "always", Memory: 1 << 20, Caps: []string{"attest"}},
 			{Name: "netd", Image: file("netd.elf", []byte("net")), Restart: "never", Memory: 1 << 20},
 		},
+		Runtimes: []manifest.Runtime{{Name: "wasmhost", Image: file("wasmhost.elf", []byte("the runtime"))}},
+		Agents: []manifest.Agent{
+			{Name: "hello", Image: file("hello.wasm", []byte("an agent")), Runtime: "wasmhost", Memory: 1 << 20, Caps: []string{"log"}},
+		},
 	}
 	h.sign(t, slot, h.key)
 	h.Files["/aios/boot.conf"] = manifest.Conf{Slot: slot, Cmdline: "quiet"}.Encode()
@@ -177,7 +181,8 @@ func checkHandoff(t *testing.T, h *host, slot string) {
 	if got := h.Bytes(info.CmdlinePhys, int(info.CmdlineSize)); string(got) != "quiet" {
 		t.Errorf("command line is %q", got)
 	}
-	for name, file := range map[string]string{"attestd": "attestd.elf", "netd": "netd.elf", "policy": "policy.tar.gz"} {
+	for name, file := range map[string]string{"attestd": "attestd.elf", "netd": "netd.elf", "wasmhost": "wasmhost.elf",
+		"hello": "hello.wasm", "policy": "policy.tar.gz"} {
 		b, ok := info.Blob(name)
 		if !ok || !bytes.Equal(h.Bytes(b.Phys, int(b.Size)), h.Files["/aios/"+slot+"/"+file]) {
 			t.Errorf("image %s: %+v", name, b)
@@ -275,6 +280,9 @@ func TestRefusals(t *testing.T) {
 		}, "kernel", "kernel.elf: size expected"},
 		{"service altered", flip("/aios/a/attestd.elf", 9000), "service attestd", "attestd.elf: sha256 expected"},
 		{"second service missing", func(_ *testing.T, h *host) { delete(h.Files, "/aios/a/netd.elf") }, "service netd", "EFI_NOT_FOUND"},
+		{"runtime altered", flip("/aios/a/wasmhost.elf", 3), "runtime wasmhost", "wasmhost.elf: sha256 expected"},
+		{"agent altered", flip("/aios/a/hello.wasm", 3), "agent hello", "hello.wasm: sha256 expected"},
+		{"agent missing", func(_ *testing.T, h *host) { delete(h.Files, "/aios/a/hello.wasm") }, "agent hello", "EFI_NOT_FOUND"},
 		{"policy altered", flip("/aios/a/policy.tar.gz", 0), "policy", "policy.tar.gz: sha256 expected"},
 		{"kernel is no ELF", func(t *testing.T, h *host) {
 			b := []byte("not an ELF")
