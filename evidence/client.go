@@ -20,22 +20,36 @@ type Stream interface {
 	io.ReadWriteCloser
 }
 
-// Client asks one host, one request at a time.
-type Client struct {
-	s Stream
-	r *bufio.Reader
+// ErrClosed says that the session has ended.
+var ErrClosed = errors.New("the session with the host has ended")
 
-	mu sync.Mutex
-	id uint64
+// Client asks one host. It is safe for use by several goroutines at once; their
+// requests do not wait for each other's answers.
+type Client struct {
+	s       Stream
+	r       *bufio.Reader
+	binding [BindingSize]byte
+
+	writing sync.Mutex // one frame at a time
+
+	mu      sync.Mutex
+	id      uint64
+	waiting map[uint64]chan<- *Response
+	err     error         // why no more can be asked
+	ended   chan struct{} // closed when err is set
 }
 
-// Dial opens a session on s, waiting for the host as long as ctx allows. When
-// ctx ends first, s is closed.
+func newClient(s Stream, binding [BindingSize]byte) *Client {
+	return &Client{s: s, r: bufio.NewReader(s), binding: binding, waiting: map[uint64]chan<- *Response{}, ended: make(chan struct{})}
+}
+
+// Dial opens a session on the console stream s, waiting for the host as long as
+// ctx allows. When ctx ends first, s is closed.
 func Dial(ctx context.Context, s Stream) (*Client, error) {
 	var nonce [16]byte
 	rand.Read(nonce[:])
 	open := newMarker(nonce)
-	c := &Client{s: s, r: bufio.NewReader(s)}
+	c := newClient(s, [BindingSize]byte{})
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 
@@ -63,6 +77,7 @@ func Dial(ctx context.Context, s Stream) (*Client, error) {
 	if err := errors.Join(err, writing); err != nil {
 		return nil, fmt.Errorf("open a session with the host: %w", cause(ctx, err))
 	}
+	go c.read()
 	return c, nil
 }
 
@@ -74,95 +89,131 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// ask sends one request and waits for its response. When ctx ends first the
-// stream is closed, since it can no longer be told whose answer comes next.
-func (c *Client) ask(ctx context.Context, q *Request) (*Response, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.id++
-	q.ID = c.id
-	b, err := encode(q)
-	if err != nil {
-		return nil, err
+// Binding names the TLS connection, zeros on a console.
+func (c *Client) Binding() [BindingSize]byte { return c.binding }
+
+// Done is closed when the session has ended.
+func (c *Client) Done() <-chan struct{} { return c.ended }
+
+// read hands out the answers until there can be no more.
+func (c *Client) read() {
+	for {
+		resp, err := c.next()
+		if err != nil {
+			c.end(err)
+			return
+		}
+		c.mu.Lock()
+		answer, asked := c.waiting[resp.ID]
+		delete(c.waiting, resp.ID)
+		given := resp.ID <= c.id
+		c.mu.Unlock()
+		switch {
+		case asked:
+			answer <- resp
+		case !given:
+			c.end(fmt.Errorf("%w: answer to request %d, which nobody made", ErrMessage, resp.ID))
+			return
+		} // else whoever asked did not wait for it
 	}
-	stop := context.AfterFunc(ctx, func() { c.s.Close() })
-	defer stop()
-	if err := writeFrame(c.s, b); err != nil {
-		return nil, fmt.Errorf("%s: %w", q.Op, cause(ctx, err))
-	}
+}
+
+func (c *Client) next() (*Response, error) {
 	for {
 		body, m, err := readFrame(c.r, MaxResponse)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", q.Op, cause(ctx, err))
+			return nil, err
 		}
 		if m != nil {
 			continue // a late echo
 		}
 		var resp Response
-		if err := decode(body, &resp); err != nil {
-			return nil, fmt.Errorf("%s: %w", q.Op, err)
+		return &resp, decode(body, &resp)
+	}
+}
+
+// end makes the session useless; the first reason counts.
+func (c *Client) end(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	close(c.ended)
+	c.s.Close()
+}
+
+// ask sends one request and waits for its response. An answer that comes after
+// ctx has ended is discarded.
+func (c *Client) ask(ctx context.Context, q *Request) (*Response, error) {
+	answer := make(chan *Response, 1)
+	c.mu.Lock()
+	c.id++
+	q.ID = c.id
+	c.waiting[q.ID] = answer
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.waiting, q.ID)
+		c.mu.Unlock()
+	}()
+	if err := c.send(ctx, q); err != nil {
+		return nil, fmt.Errorf("%s: %w", q.Op, err)
+	}
+	var resp *Response
+	select {
+	case resp = <-answer:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: %w", q.Op, context.Cause(ctx))
+	case <-c.ended:
+		select {
+		case resp = <-answer: // it came first
+		default:
+			return nil, fmt.Errorf("%s: %w", q.Op, c.reason())
 		}
-		switch {
-		case resp.ID != q.ID:
-			return nil, fmt.Errorf("%s: %w: answer to request %d, want %d", q.Op, ErrMessage, resp.ID, q.ID)
-		case resp.Error != nil:
-			return nil, fmt.Errorf("%s: %w", q.Op, resp.Error)
-		}
-		return &resp, nil
 	}
+	if resp.Error != nil {
+		return nil, fmt.Errorf("%s: %w", q.Op, resp.Error)
+	}
+	return resp, nil
 }
 
-// Hello asks who is there.
-func (c *Client) Hello(ctx context.Context) (*Hello, error) {
-	r, err := c.ask(ctx, &Request{Op: OpHello})
-	if err == nil && r.Hello == nil {
-		err = missing(OpHello)
-	}
+// send writes a frame. When ctx ends in the middle of it nothing more can be sent.
+func (c *Client) send(ctx context.Context, q *Request) error {
+	b, err := encode(q)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return r.Hello, nil
+	if len(b) > MaxRequest {
+		return fmt.Errorf("%w: request of %d bytes, at most %d", ErrMessage, len(b), MaxRequest)
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	stop := context.AfterFunc(ctx, func() { c.end(context.Cause(ctx)) })
+	defer stop()
+	if err := writeFrame(c.s, b); err != nil {
+		c.end(err)
+		return cause(ctx, c.reason())
+	}
+	return nil
 }
 
-// Identity asks for the TPM's keys and the EK certificate.
-func (c *Client) Identity(ctx context.Context) (*Identity, error) {
-	r, err := c.ask(ctx, &Request{Op: OpIdentity})
-	if err == nil && r.Identity == nil {
-		err = missing(OpIdentity)
+// reason says why the session has ended.
+func (c *Client) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if errors.Is(c.err, ErrClosed) || errors.Is(c.err, ErrMessage) {
+		return c.err
 	}
-	if err != nil {
-		return nil, err
-	}
-	return r.Identity, nil
-}
-
-// Activate asks the host to open a credential.
-func (c *Client) Activate(ctx context.Context, credential, secret []byte) ([]byte, error) {
-	r, err := c.ask(ctx, &Request{Op: OpActivate, Credential: credential, Secret: secret})
-	if err == nil && r.Secret == nil {
-		err = missing(OpActivate)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return r.Secret, nil
-}
-
-// Challenge asks for fresh evidence over nonce.
-func (c *Client) Challenge(ctx context.Context, nonce []byte) (*Evidence, error) {
-	r, err := c.ask(ctx, &Request{Op: OpChallenge, Nonce: nonce})
-	if err == nil && r.Evidence == nil {
-		err = missing(OpChallenge)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return r.Evidence, nil
-}
-
-func missing(op string) error {
-	return fmt.Errorf("%s: %w: the answer has no content", op, ErrMessage)
+	return fmt.Errorf("%w: %w", ErrClosed, c.err)
 }
 
 // Close ends the session and closes the stream.
-func (c *Client) Close() error { return c.s.Close() }
+func (c *Client) Close() error {
+	c.end(ErrClosed)
+	return nil
+}

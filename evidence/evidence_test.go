@@ -20,7 +20,7 @@ func (h host) Handle(_ context.Context, q *Request) (*Response, error) {
 	}
 	switch q.Op {
 	case OpHello:
-		return &Response{Hello: &Hello{BootID: []byte("boot"), Version: "1", ManifestVersion: 7}}, nil
+		return &Response{Hello: &Hello{Version: "1", ManifestVersion: 7}}, nil
 	case OpActivate:
 		return &Response{Secret: append(q.Credential, q.Secret...)}, nil
 	case OpChallenge:

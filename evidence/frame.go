@@ -20,10 +20,14 @@ func newMarker(nonce [16]byte) marker {
 	return m
 }
 
-func writeFrame(w io.Writer, body []byte) error {
+func frame(body []byte) []byte {
 	b := make([]byte, 4, 4+len(body))
 	binary.BigEndian.PutUint32(b, uint32(len(body)))
-	_, err := w.Write(append(b, body...))
+	return append(b, body...)
+}
+
+func writeFrame(w io.Writer, body []byte) error {
+	_, err := w.Write(frame(body))
 	return err
 }
 

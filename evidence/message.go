@@ -15,25 +15,37 @@ const (
 	OpIdentity  = "identity"
 	OpActivate  = "activate"
 	OpChallenge = "challenge"
+	OpGrant     = "grant"
+	OpOrders    = "orders"
+	OpWatch     = "watch"
+	OpAdmit     = "admit"
 )
 
 // Request is what the verifier asks. Only the fields of its operation are set.
 type Request struct {
-	ID         uint64 `cbor:"1,keyasint"`           // of the client's choice, in the answer too
-	Op         string `cbor:"2,keyasint"`           // one of the operations
-	Nonce      []byte `cbor:"3,keyasint,omitempty"` // challenge: 32 bytes
-	Credential []byte `cbor:"4,keyasint,omitempty"` // activate: TPM2B_ID_OBJECT
-	Secret     []byte `cbor:"5,keyasint,omitempty"` // activate: TPM2B_ENCRYPTED_SECRET
+	ID         uint64  `cbor:"1,keyasint"`           // of the client's choice, in the answer too
+	Op         string  `cbor:"2,keyasint"`           // one of the operations
+	Nonce      []byte  `cbor:"3,keyasint,omitempty"` // challenge: 32 bytes
+	Credential []byte  `cbor:"4,keyasint,omitempty"` // activate: TPM2B_ID_OBJECT
+	Secret     []byte  `cbor:"5,keyasint,omitempty"` // activate: TPM2B_ENCRYPTED_SECRET
+	Grant      *Grant  `cbor:"6,keyasint,omitempty"` // grant
+	Orders     *Orders `cbor:"7,keyasint,omitempty"` // orders
+	After      uint64  `cbor:"8,keyasint,omitempty"` // watch: number of the last event that is known
+	Token      []byte  `cbor:"9,keyasint,omitempty"` // admit: enrolment token for the host to show to its verifier
 }
 
 // Response answers the request of the same ID. Exactly one of the pointers is set.
 type Response struct {
-	ID       uint64    `cbor:"1,keyasint"`           // of the request
-	Error    *Error    `cbor:"2,keyasint,omitempty"` // instead of an answer
-	Hello    *Hello    `cbor:"3,keyasint,omitempty"` // hello
-	Identity *Identity `cbor:"4,keyasint,omitempty"` // identity
-	Secret   []byte    `cbor:"5,keyasint,omitempty"` // activate
-	Evidence *Evidence `cbor:"6,keyasint,omitempty"` // challenge
+	ID       uint64    `cbor:"1,keyasint"`            // of the request
+	Error    *Error    `cbor:"2,keyasint,omitempty"`  // instead of an answer
+	Hello    *Hello    `cbor:"3,keyasint,omitempty"`  // hello
+	Identity *Identity `cbor:"4,keyasint,omitempty"`  // identity
+	Secret   []byte    `cbor:"5,keyasint,omitempty"`  // activate
+	Evidence *Evidence `cbor:"6,keyasint,omitempty"`  // challenge
+	Granted  *Granted  `cbor:"7,keyasint,omitempty"`  // grant
+	Obeyed   *Obeyed   `cbor:"8,keyasint,omitempty"`  // orders
+	Events   *Events   `cbor:"9,keyasint,omitempty"`  // watch
+	Admitted bool      `cbor:"10,keyasint,omitempty"` // admit: the token was taken
 }
 
 // Error is a refusal by the host.
@@ -63,10 +75,9 @@ func (e *Error) Error() string {
 
 // Hello says who answers. Nothing in it is proven.
 type Hello struct {
-	BootID          []byte `cbor:"1,keyasint"` // 16 random bytes, new with each start of the attester
-	Version         string `cbor:"2,keyasint"` // of the attester
-	ManifestVersion uint64 `cbor:"3,keyasint"` // of the system manifest
-	UptimeNanos     uint64 `cbor:"4,keyasint"` // since boot
+	Version         string `cbor:"1,keyasint"` // of the attester
+	ManifestVersion uint64 `cbor:"2,keyasint"` // of the system manifest
+	UptimeNanos     uint64 `cbor:"3,keyasint"` // since boot
 }
 
 // Identity is what an enrolment needs, as the TPM gave it.
@@ -77,6 +88,8 @@ type Identity struct {
 	CreationData      []byte `cbor:"4,keyasint"` // TPMS_CREATION_DATA
 	CreationAttest    []byte `cbor:"5,keyasint"` // TPMS_ATTEST
 	CreationSignature []byte `cbor:"6,keyasint"` // TPMT_SIGNATURE
+	// Token is the enrolment token that the host was given, if any.
+	Token []byte `cbor:"7,keyasint,omitempty"`
 }
 
 // Evidence is a quote and what explains it.
@@ -86,13 +99,17 @@ type Evidence struct {
 	PCRs      [][]byte `cbor:"3,keyasint"` // 24 values of the sha256 bank
 	EventLog  []byte   `cbor:"4,keyasint"` // crypto-agile, merged
 	Manifest  []byte   `cbor:"5,keyasint"` // payload of the system manifest
+	// Request is what the host asks of the token authority, bound to the quote by
+	// Qualify; nil from a host that asks for nothing.
+	Request *LeaseRequest `cbor:"6,keyasint,omitempty"`
 }
 
 // Bounds.
 const (
 	NonceSize   = 32
-	MaxRequest  = 16 << 10
+	MaxRequest  = 1 << 20
 	MaxResponse = 4 << 20
+	MaxList     = 4096 // elements of any list
 	maxText     = 1024
 )
 
@@ -111,7 +128,7 @@ func init() {
 	}
 	decoder, err = cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
-		MaxNestedLevels: 4, MaxArrayElements: 64, MaxMapPairs: 16, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxNestedLevels: 6, MaxArrayElements: 64, MaxMapPairs: 16, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
 		UTF8: cbor.UTF8RejectInvalid,
 	}.DecMode()
 	if err != nil {

@@ -21,7 +21,7 @@ func NextField(msg []byte) (field, rest []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: %d bytes left, a field needs 4 for its length", ErrField, len(msg))
 	}
 	n := binary.LittleEndian.Uint32(msg)
-	if n > MaxMessage || int(n) > len(msg)-4 {
+	if n > MaxOrder || int(n) > len(msg)-4 {
 		return nil, nil, fmt.Errorf("%w: field of %d bytes, but %d are left", ErrField, n, len(msg)-4)
 	}
 	return msg[4 : 4+n : 4+n], msg[4+n:], nil
@@ -29,8 +29,8 @@ func NextField(msg []byte) (field, rest []byte, err error) {
 
 // Fields splits a message that must hold exactly n fields.
 func Fields(msg []byte, n int) ([][]byte, error) {
-	if len(msg) > MaxMessage {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrField, len(msg), MaxMessage)
+	if len(msg) > MaxOrder {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrField, len(msg), MaxOrder)
 	}
 	out := make([][]byte, 0, n)
 	for len(out) < n {

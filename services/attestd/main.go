@@ -1,15 +1,19 @@
-// Command attestd is the service that proves what its host booted. It runs in
-// ring 3 and answers a verifier's requests (package evidence) over the channel
-// that it was granted: who the host's TPM is, that the attestation key lives in
-// it, and, for each nonce, a quote with the event log that explains it.
+// Command attestd is the service that proves what its host booted, and that
+// brings the host what the proof is worth. It runs in ring 3. It dials the verifier
+// that the signed system manifest names, checks that it is the one, and answers its
+// requests (package evidence): who the host's TPM is, that the attestation key lives
+// in it, and, for each nonce, a quote with the event log that explains it. What the
+// verifier grants and orders it hands to the kernel, and the kernel's receipts to
+// the verifier.
 //
-// It is not trusted by the verifier: what it sends is signed by the TPM or
-// replayed against what is. A broken or evil attestd can only fail to prove.
+// It is trusted by neither. What it sends is signed by the TPM or replayed against
+// what is; leases and tokens are signed by the verifier, and receipts are quoted by
+// the kernel. A broken or evil attestd can fail to prove, and can end agents; it can
+// neither start one without a token nor keep one alive without a lease.
 package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"os"
 
@@ -32,50 +36,46 @@ func main() {
 		fmt.Fprintln(os.Stderr, "FAILED:", err)
 		os.Exit(1)
 	}
-	a, channel, err := open()
-	if err == nil {
-		fmt.Fprintf(log, "ready version=%s manifest_version=%d event_log=%d", version, a.manifestVersion, len(a.eventLog))
-		err = evidence.Serve(context.Background(), channel, a)
+	if err := run(log); err != nil {
+		// The kernel starts the service again if the manifest says so.
+		fmt.Fprintf(log, "FAILED reason=%q", err)
+		os.Exit(1)
 	}
-	// The kernel starts the service again if the manifest says so.
-	fmt.Fprintf(log, "FAILED reason=%q", err)
-	os.Exit(1)
 }
 
-// tpm is what attestd needs of the kernel's attestor.
-type tpm interface {
-	Identity() (*aios.Identity, error)
-	Activate(credential, secret []byte) ([]byte, error)
-	Quote(nonce []byte) (*aios.Quote, error)
-}
-
-// attester answers requests.
-type attester struct {
-	tpm             tpm
-	uptime          func() uint64 // nanoseconds since boot
-	bootID          []byte        // new with each start of the service
-	eventLog        []byte
-	manifest        []byte
-	manifestVersion uint64
-}
-
-// open collects what the manifest grants.
-func open() (*attester, aios.Stream, error) {
-	var none aios.Stream
-	attestor, err := aios.OpenAttestor()
+func run(log aios.Log) error {
+	a, m, err := open()
 	if err != nil {
-		return nil, none, err
+		return err
 	}
 	channel, err := aios.OpenStream(abi.CapChannel)
 	if err != nil {
-		return nil, none, err
+		return err
+	}
+	fmt.Fprintf(log, "ready version=%s manifest_version=%d event_log=%d", version, a.manifestVersion, len(a.eventLog))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 2)
+	go func() { ended <- evidence.Serve(ctx, channel, console{a}) }()
+	if m.Verifier != nil {
+		go func() { ended <- a.attest(ctx, log, m.Verifier) }()
+	} else {
+		fmt.Fprintf(log, "no verifier remedy=%q", "the system manifest names none: this host answers on its console alone, gets no lease and runs no agent")
+	}
+	return <-ended
+}
+
+// open collects what the manifest grants.
+func open() (*attester, *manifest.Manifest, error) {
+	attestor, err := aios.OpenAttestor()
+	if err != nil {
+		return nil, nil, err
 	}
 	clock, err := aios.Cap(abi.CapClock)
 	if err != nil {
-		return nil, none, err
+		return nil, nil, err
 	}
-	a := &attester{tpm: attestor, bootID: make([]byte, 16)}
-	rand.Read(a.bootID)
+	a := &attester{tpm: attestor, admitted: make(chan struct{}, 1)}
 	a.uptime = func() uint64 {
 		d, err := aios.Uptime(clock)
 		if err != nil {
@@ -84,17 +84,24 @@ func open() (*attester, aios.Stream, error) {
 		return uint64(d)
 	}
 	if a.eventLog, err = blob(abi.CapEventLog, maxEventLog); err != nil {
-		return nil, none, err
+		return nil, nil, err
 	}
 	if a.manifest, err = blob(abi.CapManifest, manifest.MaxSize); err != nil {
-		return nil, none, err
+		return nil, nil, err
 	}
 	m, err := manifest.Parse(a.manifest)
 	if err != nil {
-		return nil, none, err
+		return nil, nil, err
 	}
 	a.manifestVersion = m.Version
-	return a, channel, nil
+	if m.Verifier != nil {
+		authority, err := aios.OpenAuthority()
+		if err != nil {
+			return nil, nil, err
+		}
+		a.authority = authority
+	}
+	return a, m, nil
 }
 
 func blob(name string, limit int64) ([]byte, error) {
@@ -103,42 +110,4 @@ func blob(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	return b.ReadAll(limit)
-}
-
-// Handle implements evidence.Handler.
-func (a *attester) Handle(_ context.Context, q *evidence.Request) (*evidence.Response, error) {
-	switch q.Op {
-	case evidence.OpHello:
-		return &evidence.Response{Hello: &evidence.Hello{
-			BootID: a.bootID, Version: version, ManifestVersion: a.manifestVersion, UptimeNanos: a.uptime()}}, nil
-	case evidence.OpIdentity:
-		i, err := a.tpm.Identity()
-		if err != nil {
-			return nil, err
-		}
-		return &evidence.Response{Identity: &evidence.Identity{
-			EKCertificate: i.EKCertificate, EKPublic: i.EKPublic, AKPublic: i.AKPublic,
-			CreationData: i.CreationData, CreationAttest: i.CreationAttest, CreationSignature: i.CreationSignature}}, nil
-	case evidence.OpActivate:
-		secret, err := a.tpm.Activate(q.Credential, q.Secret)
-		if err != nil {
-			return nil, err
-		}
-		return &evidence.Response{Secret: secret}, nil
-	case evidence.OpChallenge:
-		return a.challenge(q.Nonce)
-	}
-	return nil, &evidence.Error{Code: evidence.CodeRequest, Text: fmt.Sprintf("no operation %q", q.Op)}
-}
-
-func (a *attester) challenge(nonce []byte) (*evidence.Response, error) {
-	if len(nonce) != evidence.NonceSize {
-		return nil, &evidence.Error{Code: evidence.CodeRequest, Text: fmt.Sprintf("nonce of %d bytes, want %d", len(nonce), evidence.NonceSize)}
-	}
-	q, err := a.tpm.Quote(nonce)
-	if err != nil {
-		return nil, err
-	}
-	return &evidence.Response{Evidence: &evidence.Evidence{
-		Attest: q.Attest, Signature: q.Signature, PCRs: q.PCRs[:], EventLog: a.eventLog, Manifest: a.manifest}}, nil
 }

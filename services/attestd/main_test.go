@@ -30,15 +30,15 @@ func (f fakeTPM) Quote(nonce []byte) (*aios.Quote, error) {
 	return q, f.err
 }
 
-// connect serves an attester and returns a verifier's end.
+// connect serves an attester's console and returns a verifier's end.
 func connect(t *testing.T, f fakeTPM) *evidence.Client {
 	t.Helper()
 	host, verifier := net.Pipe()
-	a := &attester{tpm: f, uptime: func() uint64 { return 5 }, bootID: make([]byte, 16), eventLog: []byte("log"), manifest: []byte("m"), manifestVersion: 7}
+	a := newAttester(f)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		evidence.Serve(t.Context(), host, a)
+		evidence.Serve(t.Context(), host, console{a})
 	}()
 	t.Cleanup(func() { host.Close(); verifier.Close(); <-done })
 	c, err := evidence.Dial(t.Context(), verifier)
@@ -46,6 +46,11 @@ func connect(t *testing.T, f fakeTPM) *evidence.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func newAttester(f fakeTPM) *attester {
+	return &attester{tpm: f, uptime: func() uint64 { return 5 }, eventLog: []byte("log"), manifest: []byte("m"), manifestVersion: 7,
+		admitted: make(chan struct{}, 1)}
 }
 
 func TestAnswers(t *testing.T) {
@@ -65,7 +70,8 @@ func TestAnswers(t *testing.T) {
 	}
 	nonce := bytes.Repeat([]byte{9}, evidence.NonceSize)
 	e, err := c.Challenge(t.Context(), nonce)
-	if err != nil || !bytes.Equal(e.Attest, nonce) || len(e.PCRs) != aios.PCRs || string(e.EventLog) != "log" || string(e.Manifest) != "m" {
+	asked, _ := evidence.Qualify(nonce, [evidence.BindingSize]byte{}, nil)
+	if err != nil || !bytes.Equal(e.Attest, asked[:]) || e.Request != nil || len(e.PCRs) != aios.PCRs || string(e.EventLog) != "log" || string(e.Manifest) != "m" {
 		t.Errorf("challenge: %+v, %v", e, err)
 	}
 }
@@ -84,9 +90,11 @@ func TestRefusalsTravel(t *testing.T) {
 }
 
 func TestBadRequests(t *testing.T) {
-	a := &attester{tpm: fakeTPM{}}
-	for _, q := range []*evidence.Request{{Op: "reboot"}, {Op: evidence.OpChallenge, Nonce: make([]byte, 31)}} {
-		_, err := a.Handle(t.Context(), q)
+	c := console{newAttester(fakeTPM{})}
+	for _, q := range []*evidence.Request{{Op: "reboot"}, {Op: evidence.OpChallenge, Nonce: make([]byte, 31)},
+		{Op: evidence.OpAdmit}, {Op: evidence.OpAdmit, Token: make([]byte, maxToken+1)},
+		{Op: evidence.OpGrant, Grant: &evidence.Grant{}}, {Op: evidence.OpOrders, Orders: &evidence.Orders{All: true}}, {Op: evidence.OpWatch}} {
+		_, err := c.Handle(t.Context(), q)
 		var e *evidence.Error
 		if !errors.As(err, &e) || e.Code != evidence.CodeRequest {
 			t.Errorf("%s: got %v", q.Op, err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"aios/boot/predict"
+	"aios/captoken"
 	"aios/evidence"
 	"aios/verifier/enrol"
 )
@@ -22,7 +23,7 @@ import (
 // exhibit is a host's evidence with all that it is held against: what the Go
 // benchmarks judge again and again.
 type exhibit struct {
-	Nonce     []byte
+	Nonce     []byte // that the quote is over
 	Evidence  *evidence.Evidence
 	Host      *enrol.Host
 	Baseline  map[string]string // Host does not keep it in its JSON
@@ -37,8 +38,9 @@ const exhibitFile = "AIOS_BENCH_EXHIBIT"
 func (h upHost) take(ctx context.Context, file string) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, fmt.Errorf("the host gave no evidence within %v", bootLimit))
 	defer cancel()
-	x := exhibit{Nonce: make([]byte, evidence.NonceSize)}
-	rand.Read(x.Nonce) // never fails (Go 1.24)
+	var x exhibit
+	nonce := make([]byte, evidence.NonceSize)
+	rand.Read(nonce) // never fails (Go 1.24)
 	if x.Host, err = h.record(); err != nil {
 		return err
 	}
@@ -50,9 +52,15 @@ func (h upHost) take(ctx context.Context, file string) (err error) {
 		return err
 	}
 	x.Reference = string(reference)
-	if x.Evidence, err = h.challenge(ctx, x.Nonce); err != nil {
+	if x.Evidence, err = h.challenge(ctx, nonce); err != nil {
 		return err
 	}
+	asked, err := evidence.Qualify(nonce, [evidence.BindingSize]byte{}, x.Evidence.Request)
+	if err != nil {
+		return err
+	}
+	qualifying := captoken.ChallengeQuote(asked[:])
+	x.Nonce = qualifying[:]
 	text, err := json.Marshal(x)
 	if err != nil {
 		return err

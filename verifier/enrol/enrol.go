@@ -100,6 +100,9 @@ func Begin(id *evidence.Identity, roots ek.Roots, now time.Time) (*Pending, erro
 // HostID is the id that the host will have.
 func (p *Pending) HostID() string { return p.host.ID }
 
+// EKHash is the SHA-256 of the EK's SubjectPublicKeyInfo, hex.
+func (p *Pending) EKHash() string { return p.host.EKHash }
+
 // Finish takes the secret that the host's TPM got out of the credential.
 func (p *Pending) Finish(secret []byte) (*Host, error) {
 	if len(p.want) == 0 || subtle.ConstantTimeCompare(secret, p.want) != 1 {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"aios/boot/predict"
+	"aios/captoken"
 	"aios/captoken/mldsa"
 	"aios/evidence"
 	"aios/policy"
@@ -42,6 +43,16 @@ type Attester interface {
 	Identity(context.Context) (*evidence.Identity, error)
 	Activate(ctx context.Context, credential, secret []byte) ([]byte, error)
 	Challenge(ctx context.Context, nonce []byte) (*evidence.Evidence, error)
+	// Binding names the connection, so that a quote is worth nothing on another one.
+	Binding() [evidence.BindingSize]byte
+}
+
+// Admission says which unknown TPMs may be enrolled.
+type Admission interface {
+	// Admit is asked before a credential is made. commit is called once the TPM has
+	// opened it and before the host is on record: it uses up what admitted the host,
+	// durably, and an error means that somebody else was faster.
+	Admit(ekHash string, token []byte) (commit func() error, err error)
 }
 
 // Verifier is what every session shares. It may serve many at once.
@@ -53,6 +64,7 @@ type Verifier struct {
 	Policy    *policy.Engine
 	PolicyID  string // names the policy in results: "sha256:" and its digest
 	Results   *mldsa.PrivateKey
+	Admission Admission        // nil: every TPM that a trusted CA vouches for is enrolled
 	Build     string           // of this program, for results
 	Validity  time.Duration    // of a result; 0 means DefaultValidity
 	Now       func() time.Time // nil means time.Now
@@ -96,7 +108,7 @@ func (v *Verifier) Open(ctx context.Context, a Attester) (*Session, error) {
 	switch {
 	case errors.Is(err, enrol.ErrUnknownHost):
 		s.First = true
-		return s, s.enrol(ctx, pending)
+		return s, s.enrol(ctx, pending, id.Token)
 	case err != nil:
 		return nil, err
 	case !s.Host.SameEK(id.EKPublic):
@@ -108,13 +120,23 @@ func (v *Verifier) Open(ctx context.Context, a Attester) (*Session, error) {
 	return s, nil
 }
 
-func (s *Session) enrol(ctx context.Context, pending *enrol.Pending) error {
+func (s *Session) enrol(ctx context.Context, pending *enrol.Pending, token []byte) error {
+	commit := func() error { return nil }
+	if s.v.Admission != nil {
+		var err error
+		if commit, err = s.v.Admission.Admit(pending.EKHash(), token); err != nil {
+			return fmt.Errorf("enrol %s: %w", pending.HostID(), err)
+		}
+	}
 	secret, err := s.attester.Activate(ctx, pending.Credential, pending.Secret)
 	if err != nil {
 		return fmt.Errorf("enrol the host: %w: %w", enrol.ErrActivation, err)
 	}
 	if s.Host, err = pending.Finish(secret); err != nil {
 		return fmt.Errorf("enrol the host: %w", err)
+	}
+	if err := commit(); err != nil {
+		return fmt.Errorf("enrol %s: %w", pending.HostID(), err)
 	}
 	return s.v.Hosts.Put(s.Host)
 }
@@ -124,6 +146,9 @@ type Result struct {
 	*appraisal.Verdict
 	Round int    // from 1
 	EAR   string // the signed attestation result
+	// Request is what the host asks of the token authority. The quote is over it, as
+	// over the nonce; so it is the host's own if the quote is good.
+	Request *evidence.LeaseRequest
 }
 
 // Round challenges the host with a nonce that is used for nothing else, judges
@@ -136,8 +161,13 @@ func (s *Session) Round(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	asked, err := evidence.Qualify(nonce, s.attester.Binding(), e.Request)
+	if err != nil {
+		return nil, err
+	}
+	qualifying := captoken.ChallengeQuote(asked[:])
 	verdict, err := s.appraise(ctx, appraisal.Input{
-		Evidence: e, Nonce: nonce, Host: s.Host, Reference: s.v.Reference, Policy: s.v.Policy,
+		Evidence: e, Nonce: qualifying[:], Host: s.Host, Reference: s.v.Reference, Policy: s.v.Policy,
 	})
 	if err != nil {
 		return nil, err
@@ -150,7 +180,7 @@ func (s *Session) Round(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	s.round++
-	return &Result{Verdict: verdict, Round: s.round, EAR: token}, nil
+	return &Result{Verdict: verdict, Round: s.round, EAR: token, Request: e.Request}, nil
 }
 
 // sameBoot holds the host to one boot for the length of a session.

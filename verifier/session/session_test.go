@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"aios/boot/predict"
+	"aios/captoken"
 	"aios/captoken/mldsa"
 	"aios/evidence"
 	"aios/policy"
@@ -37,7 +38,12 @@ type host struct {
 	activated int
 	secret    func([]byte) []byte // what it makes of the secret
 	quoteOf   func(nonce []byte) []byte
+	request   *evidence.LeaseRequest
+	swap      *evidence.LeaseRequest     // what is sent in its place
+	binding   [evidence.BindingSize]byte // of its end of the connection
 }
+
+func (h *host) Binding() [evidence.BindingSize]byte { return [evidence.BindingSize]byte{7} }
 
 func read(t *testing.T, name string) []byte {
 	t.Helper()
@@ -80,8 +86,17 @@ func (h *host) Challenge(_ context.Context, nonce []byte) (*evidence.Evidence, e
 	if h.quoteOf != nil {
 		nonce = h.quoteOf(nonce)
 	}
-	attest, signature, err := h.tpm.Quote(nonce)
-	return &evidence.Evidence{Attest: attest, Signature: signature, PCRs: slices.Clone(h.tpm.PCRs[:]), EventLog: h.log, Manifest: h.manifest}, err
+	asked, err := evidence.Qualify(nonce, h.binding, h.request)
+	if err != nil {
+		return nil, err
+	}
+	qualifying := captoken.ChallengeQuote(asked[:])
+	attest, signature, err := h.tpm.Quote(qualifying[:])
+	sent := h.request
+	if h.swap != nil {
+		sent = h.swap
+	}
+	return &evidence.Evidence{Attest: attest, Signature: signature, PCRs: slices.Clone(h.tpm.PCRs[:]), EventLog: h.log, Manifest: h.manifest, Request: sent}, err
 }
 
 // site is a verifier with one host that its CA has certified.
@@ -106,7 +121,7 @@ func newSite(t *testing.T) *site {
 	check(err)
 	tpm.Certificate, err = ca.Issue(tpm.EK(), nil)
 	check(err)
-	h := &host{t: t, tpm: tpm, log: read(t, "event.log"), manifest: read(t, "manifest")}
+	h := &host{t: t, tpm: tpm, binding: [evidence.BindingSize]byte{7}, log: read(t, "event.log"), manifest: read(t, "manifest")}
 	h.boot()
 
 	s := &site{Verifier: &Verifier{Shape: "large", Build: "test", Now: func() time.Time { return clock }}, host: h, ca: ca,
@@ -287,6 +302,8 @@ func TestRound(t *testing.T) {
 		vector func(*ear.Vector)
 	}{
 		{"old nonce", func(h *host) { h.quoteOf = func([]byte) []byte { return old } }, "check.nonce", func(v *ear.Vector) { *v = failed }},
+		{"quote of another connection", func(h *host) { h.binding[0]++ }, "check.nonce", func(v *ear.Vector) { *v = failed }},
+		{"another lease request than was quoted", func(h *host) { h.swap = &evidence.LeaseRequest{Seen: 9} }, "check.nonce", func(v *ear.Vector) { *v = failed }},
 		{"another PCR 11", func(h *host) { h.tpm.Extend(11, make([]byte, 32)) }, "check.log_replay", logFailed},
 		{"other firmware", func(h *host) { h.tpm.Extend(0, make([]byte, 32)) }, "check.log_replay",
 			func(v *ear.Vector) { logFailed(v); v.Hardware = ear.HardwareContraindicated }},

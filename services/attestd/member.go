@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"aios/evidence"
+	aios "aios/sdk/go"
+)
+
+// watchTime is how long a watch waits for an event before it says that there is none:
+// so the verifier learns of a host that is gone.
+const watchTime = 20 * time.Second
+
+// member answers the verifier, on one connection.
+type member struct {
+	*attester
+	log     io.Writer
+	binding [evidence.BindingSize]byte
+
+	// Orders are obeyed one after the other, in the order of their sequence: the kernel
+	// refuses an older one. Evidence and watches do not wait for them.
+	obeying sync.Mutex
+}
+
+// Handle implements evidence.Handler.
+func (m *member) Handle(_ context.Context, q *evidence.Request) (*evidence.Response, error) {
+	switch {
+	case q.Op == evidence.OpIdentity:
+		r, err := m.answer(q)
+		if err == nil {
+			r.Identity.Token = m.enrolmentToken()
+		}
+		return r, err
+	case q.Op == evidence.OpChallenge:
+		return m.evidence(q.Nonce)
+	case q.Op == evidence.OpGrant && q.Grant != nil:
+		return m.grant(q.Grant)
+	case q.Op == evidence.OpOrders && q.Orders != nil:
+		return &evidence.Response{Obeyed: m.obey(q.Orders)}, nil
+	case q.Op == evidence.OpWatch:
+		return m.watch(q.After)
+	}
+	return m.answer(q)
+}
+
+// evidence also asks for a lease: the time that it is good for begins here.
+func (m *member) evidence(nonce []byte) (*evidence.Response, error) {
+	r, err := m.authority.Request()
+	if err != nil {
+		return nil, err
+	}
+	return m.challenge(nonce, m.binding, &evidence.LeaseRequest{
+		Nonce: r.Nonce, Boot: r.Boot, Resets: r.Resets, Held: r.Held, Seen: r.Seen, Tokens: r.Tokens})
+}
+
+// grant hands the kernel what the verdict brought: what is revoked first, so that
+// nothing starts that may not.
+func (m *member) grant(g *evidence.Grant) (*evidence.Response, error) {
+	m.obeying.Lock()
+	defer m.obeying.Unlock()
+	granted := &evidence.Granted{}
+	try := func(err error) bool {
+		if err != nil {
+			fmt.Fprintf(m.log, "grant REFUSED reason=%q", err)
+			granted.Refused = append(granted.Refused, err.Error())
+		}
+		return err == nil
+	}
+	if try(m.authority.Orders(ordersOf(&g.Orders))) && try(m.authority.Lease(g.Lease)) {
+		for _, t := range g.Tokens {
+			try(m.authority.Token(t))
+		}
+		for _, agent := range g.Start {
+			_, err := m.authority.Start(agent)
+			try(err)
+		}
+	}
+	return &evidence.Response{Granted: granted}, nil
+}
+
+func ordersOf(o *evidence.Orders) aios.Orders {
+	return aios.Orders{Sequence: o.Sequence, Epoch: o.Epoch, Tokens: o.Tokens, Leases: o.Leases, All: o.All, Agents: o.Agents}
+}
+
+// obey carries the kills out first, each with its command's name on the receipt, then
+// the rest, and has the kernel prove each receipt.
+func (m *member) obey(o *evidence.Orders) *evidence.Obeyed {
+	m.obeying.Lock()
+	defer m.obeying.Unlock()
+	out := &evidence.Obeyed{}
+	refused := func(err error) {
+		fmt.Fprintf(m.log, "orders REFUSED reason=%q", err)
+		out.Refused = append(out.Refused, err.Error())
+	}
+	type gone struct {
+		kill    *evidence.Kill
+		receipt []byte
+	}
+	var all []gone
+	for i := range o.Kills {
+		k := &o.Kills[i]
+		for _, agent := range k.Agents {
+			receipts, err := m.authority.Kill(k.Command, agent)
+			if err != nil {
+				refused(err)
+			}
+			for _, r := range receipts {
+				all = append(all, gone{k, r})
+			}
+		}
+	}
+	if err := m.authority.Orders(ordersOf(o)); err != nil {
+		refused(err)
+	}
+	for _, g := range all { // a quote takes its time: everything is gone before the first
+		q, err := m.authority.Quote(g.kill.Nonce, g.receipt)
+		if err != nil {
+			refused(err)
+			continue
+		}
+		out.Receipts = append(out.Receipts, evidence.ProvenReceipt{
+			Command: g.kill.Command, Receipt: g.receipt, Attest: q.Attest, Signature: q.Signature, PCRs: q.PCRs[:]})
+	}
+	return out
+}
+
+func (m *member) watch(after uint64) (*evidence.Response, error) {
+	events, err := m.authority.Watch(after, watchTime)
+	if err != nil {
+		return nil, err
+	}
+	out := &evidence.Events{}
+	for _, e := range events {
+		out.Events = append(out.Events, evidence.Event{Number: e.Number, Nanos: uint64(e.At), Instance: e.Instance,
+			Kind: e.Kind, Agent: e.Agent, Text: e.Text, Receipt: e.Receipt})
+	}
+	return &evidence.Response{Events: out}, nil
+}
