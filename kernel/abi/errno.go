@@ -26,7 +26,9 @@ const (
 	MessageSize  Errno = 90  // EMSGSIZE
 	WrongType    Errno = 95  // EOPNOTSUPP
 	TimedOut     Errno = 110 // ETIMEDOUT
+	Quota        Errno = 122 // EDQUOT
 	Canceled     Errno = 125 // ECANCELED
+	Lapsed       Errno = 127 // EKEYEXPIRED
 )
 
 // MaxErrno bounds the numbers: a result of -MaxErrno..-1 is an error.
@@ -52,7 +54,9 @@ var errnoText = map[Errno]string{
 	MessageSize:  "message too long, or too little room for the answer",
 	WrongType:    "the handle names another type of object",
 	TimedOut:     "timed out",
+	Quota:        "the quota of messages or of their bytes is used up for now",
 	Canceled:     "canceled: the process is ending",
+	Lapsed:       "lapsed: the token has ended, was revoked, or its lease is over",
 }
 
 func (e Errno) Error() string {

@@ -2,15 +2,17 @@
 // into an object, and says no.
 //
 // A lookup is the first thing that every system call does. It compares the
-// handle's generation, the object's type and the rights with one word, takes
-// no lock and allocates nothing; [Table.Check] may run in trap context, where
-// there is no heap.
+// handle's generation, the object's type and the rights with one word, and, if
+// the table hangs from a [Gate], looks at the token's end, the lease, the
+// revocation epoch and the quotas. It takes no lock and allocates nothing;
+// [Table.Check] may run in trap context, where there is no heap.
 package cap
 
 import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"aios/kernel/abi"
 )
@@ -40,22 +42,42 @@ func pack(generation uint32, t abi.Type, r abi.Rights) uint64 {
 // may run beside changes.
 type Table struct {
 	records [Capacity]record
+	gate    *Gate // that all handles hang from; nil: from none
 
-	mu   sync.Mutex
-	used int      // slots below this have been handed out before
-	free []uint32 // of those, closed ones that may be used again
+	mu    sync.Mutex
+	limit Limit    // nil: none
+	used  int      // slots below this have been handed out before
+	free  []uint32 // of those, closed ones that may be used again
 }
 
+// Limit says which rights on an object a table may hold at all. It is called with the
+// table locked.
+type Limit func(Capability) abi.Rights
+
+// Hang makes all handles, present and to come, hang from a gate, and bounds their
+// rights. Preconditions: nobody uses the table yet.
+func (t *Table) Hang(g *Gate, l Limit) { t.gate, t.limit = g, l }
+
+// Gate is what the handles hang from, nil for none.
+func (t *Table) Gate() *Gate { return t.gate }
+
 // Check tells whether h names an object of type t (TypeNone: any) with all the
-// given rights. The result is 0, BadHandle, WrongType or Denied, in that order
-// of precedence.
-func (t *Table) Check(h abi.Handle, typ abi.Type, rights abi.Rights) abi.Errno {
+// given rights, and may be used at now, since boot. The result is 0, BadHandle,
+// WrongType, Denied, Lapsed or Quota, in that order of precedence.
+func (t *Table) Check(h abi.Handle, typ abi.Type, rights abi.Rights, now time.Duration) abi.Errno {
 	i := h.Index()
 	if i >= Capacity {
 		return abi.BadHandle
 	}
-	return check(t.records[i].state.Load(), h, typ, rights)
+	if e := check(t.records[i].state.Load(), h, typ, rights); e != 0 || t.gate == nil {
+		return e
+	}
+	return t.gate.check(metered(typ), int64(now))
 }
+
+// metered tells whether calls on objects of a type count against the quotas of
+// messages and their bytes: a line of the log is a message to whoever reads it.
+func metered(t abi.Type) bool { return t == abi.TypeEndpoint || t == abi.TypeLog }
 
 func check(state uint64, h abi.Handle, typ abi.Type, rights abi.Rights) abi.Errno {
 	have := abi.Type(state >> 24)
@@ -71,21 +93,27 @@ func check(state uint64, h abi.Handle, typ abi.Type, rights abi.Rights) abi.Errn
 }
 
 // Lookup is Check that also returns the object.
-func (t *Table) Lookup(h abi.Handle, typ abi.Type, rights abi.Rights) (any, abi.Errno) {
+func (t *Table) Lookup(h abi.Handle, typ abi.Type, rights abi.Rights, now time.Duration) (any, abi.Errno) {
 	i := h.Index()
 	if i >= Capacity {
 		return nil, abi.BadHandle
 	}
 	r := &t.records[i]
-	state := r.state.Load()
-	if e := check(state, h, typ, rights); e != 0 {
-		return nil, e
+	for {
+		state := r.state.Load()
+		if e := check(state, h, typ, rights); e != 0 {
+			return nil, e
+		}
+		if t.gate != nil {
+			if e := t.gate.check(metered(typ), int64(now)); e != 0 {
+				return nil, e
+			}
+		}
+		object := r.object.Load()
+		if r.state.Load() == state {
+			return *object, 0
+		} // closed or restricted meanwhile; the object may be the next holder's
 	}
-	object := r.object.Load()
-	if r.state.Load() != state { // closed meanwhile; the object may be the next holder's
-		return nil, abi.BadHandle
-	}
-	return *object, 0
 }
 
 // Insert gives object a handle. Preconditions: typ is not TypeNone.
@@ -120,7 +148,33 @@ func (t *Table) take() (abi.Handle, bool) {
 func (t *Table) fill(h abi.Handle, c Capability) {
 	r := &t.records[h.Index()]
 	r.object.Store(&c.Object)
-	r.state.Store(pack(h.Generation(), c.Type, c.Rights))
+	r.state.Store(pack(h.Generation(), c.Type, t.bound(c)))
+}
+
+// bound is what of a capability's rights the table may hold. Preconditions: t.mu is held.
+func (t *Table) bound(c Capability) abi.Rights {
+	if t.limit == nil {
+		return c.Rights
+	}
+	return c.Rights & t.limit(c)
+}
+
+// Restrict sets the limit, and takes from the handles that are there what it does not
+// admit. Nothing gives it back to them.
+func (t *Table) Restrict(l Limit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limit = l
+	for i := range t.used {
+		r := &t.records[i]
+		state := r.state.Load()
+		typ := abi.Type(state >> 24)
+		if typ == abi.TypeNone {
+			continue
+		}
+		c := Capability{*r.object.Load(), typ, abi.Rights(state) & 0xffffff}
+		r.state.Store(pack(uint32(state>>32), typ, t.bound(c)))
+	}
 }
 
 // Close makes the handle invalid for good and tells whether it was valid. The

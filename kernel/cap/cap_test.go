@@ -44,8 +44,8 @@ func TestLookup(t *testing.T) {
 		{"outside", abi.MakeHandle(Capacity, 1), abi.TypeNone, 0, abi.BadHandle},
 		{"far outside", ^abi.Handle(0), abi.TypeNone, 0, abi.BadHandle},
 	} {
-		obj, e := tab.Lookup(c.h, c.typ, c.rights)
-		if e != c.want || tab.Check(c.h, c.typ, c.rights) != c.want {
+		obj, e := tab.Lookup(c.h, c.typ, c.rights, 0)
+		if e != c.want || tab.Check(c.h, c.typ, c.rights, 0) != c.want {
 			t.Errorf("%s: %v, want %v", c.name, e, c.want)
 		}
 		if e == 0 && obj != "stream" {
@@ -114,7 +114,7 @@ func TestAgainstModel(t *testing.T) {
 				t.Fatalf("full with %d handles", len(live))
 			}
 			for _, h := range all {
-				obj, e := tab.Lookup(h, abi.TypeStream, abi.RightRead)
+				obj, e := tab.Lookup(h, abi.TypeStream, abi.RightRead, 0)
 				if want, ok := live[h]; ok != (e == 0) || ok && obj != want {
 					t.Fatalf("Lookup(%#x) = %v, %v; want %v, %v", h, obj, e, want, ok)
 				}
@@ -132,7 +132,7 @@ func TestRace(t *testing.T) {
 		wg.Go(func() {
 			for h := range handles {
 				for range 20 {
-					if obj, e := tab.Lookup(h, abi.TypeLog, 0); e == 0 && obj != h.Generation() {
+					if obj, e := tab.Lookup(h, abi.TypeLog, 0, 0); e == 0 && obj != h.Generation() {
 						t.Errorf("handle %#x found the object of generation %v", h, obj)
 					}
 				}
@@ -154,7 +154,7 @@ func TestRace(t *testing.T) {
 func TestNoAllocation(t *testing.T) {
 	var tab Table
 	h, _ := tab.Insert(&tab, abi.TypeStream, abi.RightRead)
-	if n := testing.AllocsPerRun(100, func() { tab.Lookup(h, abi.TypeStream, abi.RightRead) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { tab.Lookup(h, abi.TypeStream, abi.RightRead, 0) }); n != 0 {
 		t.Fatalf("a lookup allocates %v times", n)
 	}
 }
@@ -163,7 +163,7 @@ func BenchmarkLookup(b *testing.B) {
 	var tab Table
 	h, _ := tab.Insert(&tab, abi.TypeStream, abi.RightRead)
 	for b.Loop() {
-		if _, e := tab.Lookup(h, abi.TypeStream, abi.RightRead); e != 0 {
+		if _, e := tab.Lookup(h, abi.TypeStream, abi.RightRead, 0); e != 0 {
 			b.Fatal(e)
 		}
 	}

@@ -30,7 +30,7 @@ func TestTake(t *testing.T) {
 		if e := tab.Take(c.handles, got[:]); e != c.want || got != [2]Capability{} {
 			t.Errorf("%s: %v, took %v", c.name, e, got)
 		}
-		if tab.Check(free, abi.TypeBlob, abi.RightRead) != 0 || tab.Check(fixed, abi.TypeBlob, abi.RightRead) != 0 {
+		if tab.Check(free, abi.TypeBlob, abi.RightRead, 0) != 0 || tab.Check(fixed, abi.TypeBlob, abi.RightRead, 0) != 0 {
 			t.Fatalf("%s: a handle is gone", c.name)
 		}
 	}
@@ -38,7 +38,7 @@ func TestTake(t *testing.T) {
 	if e := tab.Take([]abi.Handle{free}, got[:]); e != 0 || got[0] != (Capability{a, abi.TypeBlob, abi.RightRead | abi.RightTransfer}) {
 		t.Errorf("took %v, %v", got[0], e)
 	}
-	if tab.Check(free, abi.TypeNone, 0) != abi.BadHandle || a.closed != 0 {
+	if tab.Check(free, abi.TypeNone, 0, 0) != abi.BadHandle || a.closed != 0 {
 		t.Error("a handle that was taken is valid, or its object was closed")
 	}
 	got[0].Drop()
@@ -60,12 +60,12 @@ func TestReserve(t *testing.T) {
 		t.Error("a reserved slot was given away")
 	}
 	for _, h := range handles {
-		if tab.Check(h, abi.TypeNone, 0) != abi.BadHandle {
+		if tab.Check(h, abi.TypeNone, 0, 0) != abi.BadHandle {
 			t.Errorf("reserved handle %#x is valid", h)
 		}
 	}
 	tab.Fill(handles[0], Capability{"x", abi.TypeBlob, abi.RightRead})
-	if o, e := tab.Lookup(handles[0], abi.TypeBlob, abi.RightRead); o != "x" || e != 0 {
+	if o, e := tab.Lookup(handles[0], abi.TypeBlob, abi.RightRead, 0); o != "x" || e != 0 {
 		t.Errorf("filled: %v, %v", o, e)
 	}
 	tab.Release(handles[1:])

@@ -80,21 +80,28 @@ func (s *space) Run(ctx *abi.UserContext) abi.Exit { return abi.Exit(metal.RunUs
 func (s *space) Kick(ctx *abi.UserContext)         { metal.Kick(ctx) }
 
 // fast answers Null and ClockRead in trap context: the capability check first.
-// Anything it does not know goes the long way.
+// Anything it does not know goes the long way, and so does a call of an agent that
+// is refused, so that the reason can be told.
 func fast(table, number, handle, tsc uint64) (uint64, uint64) {
 	// Safety: NewThread put the address there.
 	t := (*cap.Table)(unsafe.Pointer(uintptr(table)))
+	typ, rights := abi.TypeNone, abi.Rights(0)
 	switch abi.Number(number) {
 	case abi.CallNull:
-		if e := t.Check(abi.Handle(handle), abi.TypeNone, 0); e != 0 {
-			return -uint64(e), 1
-		}
-		return 0, 1
 	case abi.CallClockRead:
-		if e := t.Check(abi.Handle(handle), abi.TypeClock, abi.RightRead); e != 0 {
-			return -uint64(e), 1
-		}
-		return uint64(metal.Since(tsc)), 1
+		typ, rights = abi.TypeClock, abi.RightRead
+	default:
+		return number, 0
 	}
-	return number, 0
+	now := metal.Since(tsc)
+	if e := t.Check(abi.Handle(handle), typ, rights, now); e != 0 {
+		if t.Gate() != nil {
+			return number, 0
+		}
+		return -uint64(e), 1
+	}
+	if typ == abi.TypeNone {
+		return 0, 1
+	}
+	return uint64(now), 1
 }

@@ -18,15 +18,38 @@ func (t *thread) call(number uint64, a [6]uint64) uint64 {
 		t.p.unknown.add(number)
 		return abi.NoCall.Result()
 	}
-	object, e := t.p.caps.Lookup(abi.Handle(a[0]), d.Type, d.Right)
-	if e != 0 {
-		return e.Result()
+	object, e := t.p.caps.Lookup(abi.Handle(a[0]), d.Type, d.Right, t.p.machine.Now())
+	if e == 0 {
+		e = t.charge(d.Number, a)
 	}
-	v, e := t.invoke(d.Number, object, a)
+	v := uint64(0)
+	if e == 0 {
+		v, e = t.invoke(d.Number, object, a)
+	}
 	if e != 0 {
+		t.refused(d, e)
 		return e.Result()
 	}
 	return v
+}
+
+// charge takes a message out of the quotas of the process's token, if it has one: a
+// send or a line that then fails for another reason was still asked for.
+func (t *thread) charge(n abi.Number, a [6]uint64) abi.Errno {
+	if g := t.p.caps.Gate(); g != nil && (n == abi.CallIPCSend || n == abi.CallLog) {
+		return g.Charge(min(a[2], abi.MaxIPC), t.p.machine.Now())
+	}
+	return 0
+}
+
+// refused tells the Config's hook what the program may not do.
+func (t *thread) refused(d *abi.Call, e abi.Errno) {
+	switch e {
+	case abi.BadHandle, abi.WrongType, abi.Denied, abi.Lapsed, abi.Quota:
+		if t.p.cfg.Refused != nil {
+			t.p.cfg.Refused(d, e)
+		}
+	}
 }
 
 // invoke calls the object. Its type is what the call's description says: Start

@@ -37,6 +37,13 @@ type Config struct {
 	CodeGen bool  // may make memory executable (never writable at once)
 	Grants  []Grant
 	Port    *ipc.Port // where its mailbox is reached; nil: it has none
+
+	// Gate is the token that all its handles hang from, nil for a system service,
+	// and Limit what they may be good for. Refused is told of each call that the
+	// program had no right to; it is called by the program's threads.
+	Gate    *cap.Gate
+	Limit   cap.Limit
+	Refused func(call *abi.Call, e abi.Errno)
 }
 
 // Exit tells how a process ended and what that gave back.
@@ -48,6 +55,7 @@ type Exit struct {
 	Freed   int    // frames of its address space given back
 	Lost    int    // frames charged but not given back: a kernel fault if not 0
 	Peak    int    // highest charge, in frames
+	Handles int    // that were open, and are dead
 	Ran     time.Duration
 	Unknown map[uint64]uint64 // calls refused with NoCall, by number
 }
@@ -106,6 +114,7 @@ func Start(m Machine, cfg Config) (*Process, error) {
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.files.init()
+	p.caps.Hang(cfg.Gate, cfg.Limit)
 	if err := p.boot(img); err != nil {
 		p.cancel()
 		p.closeMailbox()
@@ -209,6 +218,10 @@ func fits(object any, t abi.Type) bool {
 // Kill ends the process; Done tells when it is gone.
 func (p *Process) Kill(reason string) { p.end("killed: "+reason, false) }
 
+// Restrict takes from the process's handles what a limit does not admit, and keeps it
+// from those that are still to come.
+func (p *Process) Restrict(l cap.Limit) { p.caps.Restrict(l) }
+
 // end makes every thread leave. The first reason counts.
 func (p *Process) end(reason string, ok bool) {
 	p.mu.Lock()
@@ -229,7 +242,7 @@ func (p *Process) reap() {
 	p.wg.Wait()
 	p.cancel()
 	p.closeMailbox()
-	p.caps.CloseAll()
+	handles := p.caps.CloseAll()
 	if p.log != nil {
 		p.log.close()
 	}
@@ -238,6 +251,7 @@ func (p *Process) reap() {
 		Name: p.cfg.Name, PID: p.cfg.PID,
 		Reason: p.reason, OK: p.ok,
 		Freed: freed, Lost: expected - freed, Peak: p.mem.peak,
+		Handles: handles,
 		Ran:     p.machine.Now() - p.started,
 		Unknown: p.unknown.counts(),
 	}

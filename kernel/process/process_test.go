@@ -441,7 +441,7 @@ func TestSmallCalls(t *testing.T) {
 			{"mremap", u.sys(25, dataAt), abi.NoCall},
 			{"number 511", u.sys(511), abi.NoCall},
 			{"number 0xfff", u.sys(0xfff), abi.NoCall},
-			{"beyond the last", u.sys(uint64(abi.FirstCall+len(abi.Calls))), abi.NoCall},
+			{"beyond the last", u.sys(uint64(abi.FirstCall + len(abi.Calls))), abi.NoCall},
 			{"huge number", u.sys(1 << 63), abi.NoCall},
 		} {
 			is(t, c.name, c.got, c.want)
@@ -659,7 +659,7 @@ func TestHandleFirst(t *testing.T) {
 		h := handles(u)
 		for _, d := range abi.Calls {
 			for name, v := range h {
-				obj, _ := u.m.p.caps.Lookup(abi.Handle(v), abi.TypeNone, 0)
+				obj, _ := u.m.p.caps.Lookup(abi.Handle(v), abi.TypeNone, 0, 0)
 				if d.Type == abi.TypeNone || fits(obj, d.Type) && d.Type != abi.TypeProcess && d.Type != abi.TypeClock {
 					continue
 				}

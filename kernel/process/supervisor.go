@@ -27,13 +27,16 @@ func NewSupervisor(m Machine, event func(line string)) *Supervisor {
 	return &Supervisor{machine: m, event: event}
 }
 
+// NewPID numbers a process. No number is given twice.
+func (s *Supervisor) NewPID() int { return int(s.lastPID.Add(1)) }
+
 // Run runs a service until ctx is done, or until it ends if restart is false.
 // It returns how the last run ended; the error is one of Start's, which no
 // restart would mend.
 func (s *Supervisor) Run(ctx context.Context, cfg Config, restart bool) (Exit, error) {
 	backoff := firstBackoff
 	for {
-		cfg.PID = int(s.lastPID.Add(1))
+		cfg.PID = s.NewPID()
 		p, err := Start(s.machine, cfg)
 		if err != nil {
 			s.event(fmt.Sprintf("aios kernel: service refused name=%s reason=%q", cfg.Name, err))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"aios/captoken/mldsa"
 	"aios/kernel/abi"
@@ -228,13 +229,16 @@ func BenchmarkParseVerify(b *testing.B) {
 }
 
 func BenchmarkCheck(b *testing.B) {
+	var lease cap.Lease
+	lease.Begin(time.Hour)
 	var t cap.Table
-	h, err := t.Insert(new(int), abi.TypeClock, abi.RightRead)
+	t.Hang(lease.Gate(cap.Terms{Until: time.Hour, Messages: 1, Bytes: 1}), nil)
+	h, err := t.Insert(new(int), abi.TypeEndpoint, abi.RightWrite)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		if t.Check(h, abi.TypeClock, abi.RightRead) != 0 {
+	for b.Loop() { // everything is looked at: an endpoint's use is metered
+		if t.Check(h, abi.TypeEndpoint, abi.RightWrite, time.Minute) != 0 {
 			b.Fatal("refused")
 		}
 	}

@@ -65,6 +65,7 @@ var errnoNames = map[abi.Errno]string{
 	abi.BadHandle: "BadHandle", abi.Again: "Again", abi.NoMemory: "NoMemory", abi.Denied: "Denied", abi.Fault: "Fault",
 	abi.Exists: "Exists", abi.NoDevice: "NoDevice", abi.Invalid: "Invalid", abi.TooManyFiles: "TooManyFiles", abi.Pipe: "Pipe",
 	abi.NoCall: "NoCall", abi.MessageSize: "MessageSize", abi.WrongType: "WrongType", abi.TimedOut: "TimedOut", abi.Canceled: "Canceled",
+	abi.Quota: "Quota", abi.Lapsed: "Lapsed",
 }
 
 func errnoName(e abi.Errno) string {
