@@ -12,6 +12,7 @@ import (
 	"aios/kernel/cap"
 	"aios/kernel/metal"
 	"aios/kernel/process"
+	"aios/kernel/vdso"
 )
 
 // Machine implements process.Machine.
@@ -32,6 +33,7 @@ func (Machine) NewSpace() (process.Space, error) {
 }
 
 func (Machine) Now() time.Duration { return metal.SinceReset() }
+func (Machine) Clock() vdso.Clock  { return metal.Clock() }
 func (Machine) Wall() time.Time    { return time.Now() }
 func (Machine) Random(b []byte)    { metal.Random(b) }
 func (Machine) CPUs() int          { return metal.CPUs() }

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"aios/boot/handoff"
+	"aios/kernel/vdso"
 )
 
 // Error is a failed call into the layer below.
@@ -78,6 +79,9 @@ func Nanos(tsc uint64) time.Duration { return time.Duration(tscNanos(tsc)) }
 
 // Since is the time from reset to a reading of the time-stamp counter.
 func Since(tsc uint64) time.Duration { return time.Duration(tscNanos(tsc - tscBoot)) }
+
+// Clock is what SinceReset and the wall clock are computed from. It never changes.
+func Clock() vdso.Clock { return vdso.Clock{Start: tscBoot, Hz: tscHz, Wall: wallBase} }
 
 // TSC reads the time-stamp counter.
 func TSC() uint64 { return rdtsc() }

@@ -2,6 +2,8 @@
 
 package metal
 
+import "aios/kernel/vdso"
+
 // Addresses that boot/link, the boot stage and this package agree on.
 const (
 	bootSegment  = 0x0fff0000 // boot/link: first page tables and GDT of the boot stage
@@ -43,8 +45,10 @@ func start0(info uintptr) {
 	calibrate()
 	newIdle(&cpus[0], idlePC)
 	cpus[0].online = 1
+	clock := uintptr(0)
 	if !efiMode {
 		wallBase = int64(bootInfo.UnixNanos) + int64(tscNanos(tscBoot-bootInfo.TSCAtUnix))
+		clock = clockPage()
 		maskPICs()
 		const apicBase, x2APIC, enabled = 0x1b, 1 << 10, 1 << 11
 		if b := rdmsr(apicBase); b&(x2APIC|enabled) != enabled || b>>12<<12 != lapicBase {
@@ -57,15 +61,33 @@ func start0(info uintptr) {
 	}
 	t := newThread()
 	t.rip, t.cs, t.flags, t.ss = uint64(rt0), kernelCS, kernelFlags, kernelSS
-	t.sp = uint64(firstFrame())
+	t.sp = uint64(firstFrame(clock))
 	t.state = stRunning
 	t.cpu = 1
 	cpus[0].cur = addr(t)
 	unlock() // startAPs took it
 }
 
-// firstFrame lays out argc, argv, envp and auxv for the runtime.
-func firstFrame() uintptr {
+// clockPage makes the object from which the runtime reads the time without a trap.
+func clockPage() uintptr {
+	page := (addr(&vdsoPages) + pageSize - 1) &^ (pageSize - 1)
+	// Safety: the page lies in vdsoPages, which nothing else uses.
+	vdso.Fill((*[pageSize]byte)(ptr(page)), Clock())
+	makeCode(page)
+	return page
+}
+
+// makeCode makes a page of the image's data executable and read-only. The other
+// CPUs have not been started yet.
+func makeCode(page uintptr) {
+	e := entry(rootTable, page, false, 0)
+	*p64(e) = *p64(e) &^ (pteWrite | pteNX)
+	invlpg(page)
+}
+
+// firstFrame lays out argc, argv, envp and auxv for the runtime; clock is the
+// address of its vDSO, or 0.
+func firstFrame(clock uintptr) uintptr {
 	sp := (addr(&firstStack) + initialStack - 1024) &^ 63
 	random := sp + 512
 	rngFill(random, 16)
@@ -75,6 +97,7 @@ func firstFrame() uintptr {
 	words := [...]uint64{1, uint64(sp + 600), 0, uint64(sp + 640), uint64(sp + 700), 0,
 		6, pageSize, // AT_PAGESZ
 		25, uint64(random), // AT_RANDOM
+		33, uint64(clock), // AT_SYSINFO_EHDR
 		23, 0, 0, 0}
 	for i := range words {
 		*p64(sp + uintptr(i)*8) = words[i]
@@ -132,9 +155,7 @@ func setupTraps() {
 		*p8(q + 5) = 0xe9 // jmp
 		*p32(q + 6) = uint32(target - (q + 10))
 	}
-	e := entry(rootTable, page, false, 0)
-	*p64(e) = *p64(e) &^ (pteWrite | pteNX)
-	invlpg(page)
+	makeCode(page)
 	*p16(addr(&idtr)) = 4095
 	*p64(addr(&idtr) + 2) = uint64(addr(&idt))
 }

@@ -33,6 +33,7 @@ var (
 	idt         [512]uint64                 //
 	idtr        [16]byte                    //
 	stubs       [8192]byte                  // one page of it holds the generated IDT stubs
+	vdsoPages   [8192]byte                  // one page of it holds the runtime's clock
 	xcr0        uint32                      // vector state that XSAVE handles, 0: FXSAVE
 	windowStart uint64                      // the image's own code range:
 	windowEnd   uint64                      //   a SYSCALL from here came from ring 0

@@ -12,6 +12,7 @@ import (
 
 	"aios/kernel/abi"
 	"aios/kernel/cap"
+	"aios/kernel/vdso"
 )
 
 // fakeMachine is a Machine whose ring 3 runs Go functions: a program is found
@@ -70,6 +71,7 @@ func newFake() *fakeMachine {
 }
 
 func (m *fakeMachine) Now() time.Duration { return time.Since(m.start) }
+func (m *fakeMachine) Clock() vdso.Clock  { return vdso.Clock{Start: 1, Hz: 1e9} }
 func (m *fakeMachine) Wall() time.Time    { return time.Now() }
 func (m *fakeMachine) CPUs() int          { return 2 }
 func (m *fakeMachine) XCR0() uint64       { return 3 }

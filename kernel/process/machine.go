@@ -22,6 +22,7 @@ import (
 
 	"aios/kernel/abi"
 	"aios/kernel/cap"
+	"aios/kernel/vdso"
 )
 
 // Prot is a page's protection, with the bits of mmap.
@@ -37,6 +38,7 @@ const (
 type Machine interface {
 	NewSpace() (Space, error)
 	Now() time.Duration // since boot, monotonic
+	Clock() vdso.Clock  // what programs compute Now and Wall from
 	Wall() time.Time
 	Random([]byte)
 	CPUs() int

@@ -137,6 +137,9 @@ func (p *Process) boot(img *image) error {
 	if err := p.mem.load(img); err != nil {
 		return err
 	}
+	if err := p.mem.loadClock(p.machine.Clock()); err != nil {
+		return err
+	}
 	var random [16]byte
 	p.machine.Random(random[:])
 	args := p.cfg.Args

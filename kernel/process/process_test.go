@@ -725,7 +725,7 @@ func TestSupervisor(t *testing.T) {
 		}
 		got := events.get()
 		if len(got) != 8 || got[0] != "aios kernel: service start name=svc pid=1" ||
-			got[1] != `aios kernel: service exit name=svc reason="exit status 2" frames_freed=10` ||
+			got[1] != `aios kernel: service exit name=svc reason="exit status 2" frames_freed=11` ||
 			got[6] != "aios kernel: service start name=svc pid=4" {
 			t.Errorf("events %q", got)
 		}

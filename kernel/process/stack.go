@@ -11,6 +11,7 @@ const (
 	auxPageSz = 6
 	auxSecure = 23
 	auxRandom = 25
+	auxVDSO   = 33 // AT_SYSINFO_EHDR
 )
 
 // maxStrings bounds arguments and environment together.
@@ -46,7 +47,7 @@ func (m *memory) initialStack(args, env []string, random [16]byte) (uint64, erro
 		words = le.AppendUint64(words, base+offsets[len(args)+i])
 	}
 	words = le.AppendUint64(words, 0)
-	for _, w := range [...]uint64{auxPageSz, pageSize, auxRandom, randomAt, auxSecure, 0, auxNull, 0} {
+	for _, w := range [...]uint64{auxPageSz, pageSize, auxRandom, randomAt, auxSecure, 0, auxVDSO, clockAt, auxNull, 0} {
 		words = le.AppendUint64(words, w)
 	}
 	sp := (randomAt - uint64(len(words))) &^ 15

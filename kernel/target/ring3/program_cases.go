@@ -32,6 +32,7 @@ func (s *Suite) programCases() []Case {
 	add("a loop is preempted by signal", run{args: thing("preempt"), want: "exit status 0"})
 	add("vector state stays with its thread", run{args: thing("floats"), want: "exit status 0"})
 	add("timers fire, and not too early", run{args: thing("timers"), want: "exit status 0"})
+	add("the program and the kernel tell one time", run{args: thing("clocks"), want: "exit status 0"})
 	add("signals to itself", run{args: thing("signal"), want: "exit status 0"})
 	add("system calls", run{args: thing("calls"), want: "exit status 0", say: []string{"a log line"}})
 	add("bad handles, wrong types, missing rights", run{args: thing("badhandles"), want: "exit status 0"})
