@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"testing"
 
@@ -84,6 +85,25 @@ func TestSoftwareTPM(t *testing.T) {
 	}
 	if err := again.Close(); err != nil {
 		t.Fatal(err)
+	}
+
+	known, err := r.HostID() // from Identity
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := fresh.HostID()
+	if err != nil || made != known || !regexp.MustCompile(`^host-[0-9a-f]{16}$`).MatchString(made) {
+		t.Errorf("host id %q and %q, %v", known, made, err)
+	}
+	if err := fresh.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.ResetCount(); err != nil || n != 1 { // swtpm's first start
+		t.Errorf("reset count %d, %v", n, err)
 	}
 
 	ek, err := tpm2.Unmarshal[tpm2.TPMTPublic](id.EKPublic)

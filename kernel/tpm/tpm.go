@@ -44,6 +44,7 @@ type Root struct {
 	ak       tpm2.NamedHandle
 	akPublic []byte // TPMT_PUBLIC
 	created  created
+	hostID   string // guarded by mu; empty until the endorsement key was made
 }
 
 // created is what TPM2_CreatePrimary says of the attestation key's making.
@@ -128,6 +129,9 @@ func (r *Root) Identity() (Identity, error) {
 	public := ek.OutPublic.Bytes()
 	if err := r.flush(ek.ObjectHandle); err != nil {
 		return Identity{}, fmt.Errorf("flush the endorsement key: %w", err)
+	}
+	if err := r.learn(ek.OutPublic); err != nil {
+		return Identity{}, err
 	}
 	c, err := tpm2.CertifyCreation{
 		SignHandle: r.auth(), ObjectHandle: r.ak, CreationHash: r.created.hash,
