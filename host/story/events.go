@@ -20,6 +20,8 @@ func (m Milliseconds) MarshalJSON() ([]byte, error) {
 // String gives seconds with one decimal, which is what a reader compares.
 func (m Milliseconds) String() string { return fmt.Sprintf("%.1f s", time.Duration(m).Seconds()) }
 
+func (m Milliseconds) milliseconds() int64 { return time.Duration(m).Milliseconds() }
+
 // PCRs are PCR values in hex by bank ("sha256") and index ("7").
 type PCRs map[string]map[string]string
 
@@ -195,6 +197,40 @@ func (e Enrolled) Lines() []string {
 	}
 	return []string{fmt.Sprintf("%s (%s)", head, e.Took),
 		fmt.Sprintf("the EK certificate chains to %q, which this verifier trusts", e.EKIssuer), ak}
+}
+
+// Network says that the host has an address.
+type Network struct {
+	Address string `json:"address"` // with the length of its prefix
+	Router  string `json:"router"`
+	DNS     string `json:"dns"`
+}
+
+func (Network) Name() string { return "network" }
+func (n Network) Lines() []string {
+	return []string{fmt.Sprintf("netd, in ring 3, got address %s by DHCP (router %s, DNS %s)", n.Address, n.Router, n.DNS)}
+}
+
+// Connected says that a host has dialled the verifier and found it to be the right one.
+type Connected struct {
+	Remote   string `json:"remote"`   // as the verifier sees it
+	Identity string `json:"identity"` // key id with which the verifier introduced itself
+}
+
+func (Connected) Name() string { return "connected" }
+func (c Connected) Lines() []string {
+	return []string{"the host dialled its verifier: TLS 1.3, X25519MLKEM768 (post-quantum)",
+		"the verifier proved identity key " + c.Identity + " (ML-DSA-65) before the host said who it is"}
+}
+
+// Admitted says that a new host was given an enrolment token, on its console.
+type Admitted struct {
+	Expires time.Time `json:"expires"` // of the token, which is good once
+}
+
+func (Admitted) Name() string { return "admitted" }
+func (a Admitted) Lines() []string {
+	return []string{"the verifier does not know this host: gave it a one-time enrolment token, on its console"}
 }
 
 // Verdict is the outcome of one appraisal.
