@@ -23,6 +23,9 @@ func (p *Port) Endpoint(holder ID) *Endpoint {
 	return e
 }
 
+// Port is the address that it leads to.
+func (e *Endpoint) Port() *Port { return e.port }
+
 // HandleClosed ends the endpoint. The mailbox's owner learns of it when it has
 // received what was sent before.
 func (e *Endpoint) HandleClosed() {

@@ -60,6 +60,9 @@ type Exit struct {
 	Unknown map[uint64]uint64 // calls refused with NoCall, by number
 }
 
+// QuotaReason begins the reason of an end that the memory quota caused.
+const QuotaReason = "memory quota"
+
 // Process is one program in ring 3.
 type Process struct {
 	cfg     Config
@@ -279,7 +282,7 @@ func (p *Process) memoryError(err error) abi.Errno {
 	case errors.Is(err, errFault):
 		return abi.Fault
 	case errors.Is(err, errQuota):
-		p.end(fmt.Sprintf("memory quota of %d bytes exhausted", p.cfg.Memory), false)
+		p.end(fmt.Sprintf(QuotaReason+" of %d bytes exhausted", p.cfg.Memory), false)
 	default:
 		p.end(err.Error(), false)
 	}

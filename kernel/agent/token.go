@@ -1,0 +1,190 @@
+package agent
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"aios/captoken"
+	"aios/kernel/abi"
+	"aios/kernel/cap"
+	"aios/kernel/ipc"
+)
+
+// token is what is installed for an agent.
+type token struct {
+	grant  *captoken.Grant
+	until  time.Duration // since boot, when it expires
+	admits admits
+}
+
+// admits is what a token admits of what this host has. What runs can only lose of it.
+type admits struct {
+	rights   captoken.Rights
+	peers    map[string]bool // that it may send to
+	messages uint64          // a second
+	bytes    uint64          // a second
+}
+
+func (a *Authority) admits(g *captoken.Grant) admits {
+	d := admits{g.Rights, map[string]bool{}, g.Quotas.MessagesPerSecond, g.Quotas.BytesPerSecond}
+	for _, name := range a.c.Peers {
+		if g.Scopes.Peers.Allow(name) {
+			d.peers[name] = true
+		}
+	}
+	return d
+}
+
+// both is what is admitted by both.
+func (d admits) both(o admits) admits {
+	out := admits{d.rights & o.rights, map[string]bool{}, min(d.messages, o.messages), min(d.bytes, o.bytes)}
+	for name := range d.peers {
+		if o.peers[name] {
+			out.peers[name] = true
+		}
+	}
+	return out
+}
+
+func (d admits) has(r captoken.Rights) bool { return d.rights&r == r }
+
+// limit says which rights an agent's table may hold on what. It goes by the object, not
+// by how the agent came by it: a handle that comes in a message is bounded too.
+func (d admits) limit(own *ipc.Port, peers map[*ipc.Port]string) cap.Limit {
+	return func(c cap.Capability) (r abi.Rights) {
+		switch c.Type {
+		case abi.TypeProcess: // itself
+			return abi.RightControl
+		case abi.TypeBlob: // its module, or what a service chose to show it
+			r = abi.RightRead
+		case abi.TypeLog:
+			r = given(d.has(captoken.RightLog), abi.RightWrite)
+		case abi.TypeClock:
+			r = given(d.has(captoken.RightClock), abi.RightRead)
+		case abi.TypeAttestor:
+			r = given(d.has(captoken.RightAttest), abi.RightInvoke)
+		case abi.TypeMailbox:
+			return given(d.has(captoken.RightReceive), abi.RightRead)
+		case abi.TypeEndpoint:
+			e, ok := c.Object.(*ipc.Endpoint)
+			switch {
+			case !ok:
+				return 0
+			case own != nil && e.Port() == own: // an address to answer to: worth nothing unless it is passed on
+				return given(d.has(captoken.RightReceive), abi.RightWrite|abi.RightTransfer)
+			}
+			r = given(d.has(captoken.RightSend) && d.peers[peers[e.Port()]], abi.RightWrite)
+		}
+		if d.has(captoken.RightTransfer) && r != 0 {
+			r |= abi.RightTransfer
+		}
+		return r
+	}
+}
+
+func given(ok bool, r abi.Rights) abi.Rights {
+	if ok {
+		return r
+	}
+	return 0
+}
+
+// needed are the rights without which no agent can run: its process needs memory.
+const needed = captoken.RightMemory
+
+// TakeToken verifies a token, once, and installs it. For an agent that runs it takes the
+// place of the one before: what that admitted and it does not is lost, nothing is won,
+// and the end moves.
+func (a *Authority) TakeToken(raw captoken.Token) error {
+	now, err := a.lockIdentified()
+	if err != nil {
+		return a.refuse("token refused", err)
+	}
+	err = a.takeToken(raw, now)
+	a.unlock()
+	if err != nil {
+		return a.refuse("token refused", err)
+	}
+	return nil
+}
+
+func (a *Authority) takeToken(raw captoken.Token, now time.Duration) error {
+	if err := a.held(now); err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	if a.revoked.full {
+		return a.revoked.err("tokens")
+	}
+	_, left, err := captoken.Read(raw)
+	if err != nil {
+		return err
+	}
+	at, _ := a.state.Time(now)
+	grant, err := captoken.Verify(raw, captoken.Want{
+		Trusted: []captoken.Issuer{{Key: a.c.Issuer, Epoch: a.epoch}}, Host: a.host, Agent: left.Subject, Now: at,
+		Lease: a.state.ID(now), Rights: needed, Revoked: revokedOf{a},
+	})
+	if err != nil {
+		return err
+	}
+	g := a.agents[grant.Subject]
+	if g == nil {
+		return fmt.Errorf("token: agent %s is none of this host's system manifest; assign it to a host that has it", quoted(grant.Subject))
+	}
+	if t := g.token; t != nil && grant.NotBefore.Before(t.grant.NotBefore) {
+		return fmt.Errorf("token: valid from %s on, and the one that is installed is newer, from %s on; present the newest", stamp(grant.NotBefore), stamp(t.grant.NotBefore))
+	}
+	until, _ := a.state.When(grant.Expires)
+	t := &token{grant, until, a.admits(grant)}
+	g.token = t
+	if g.run != nil {
+		g.run.narrow(t, a.c.Peers)
+	}
+	a.say("token installed agent=%s id=%v rights=%v expires=%s", g.Name, grant.Chain[0], grant.Rights, stamp(grant.Expires))
+	a.notice()
+	return nil
+}
+
+// held says why nothing new may begin.
+func (a *Authority) held(now time.Duration) error {
+	switch p := a.phase(now); p {
+	case captoken.LeaseHeld:
+		return nil
+	case captoken.LeaseGrace:
+		return fmt.Errorf("the lease is in its grace: what runs goes on, and nothing new starts; have the host attest")
+	case captoken.LeaseLapsed:
+		return fmt.Errorf("the lease has lapsed; have the host attest")
+	}
+	return fmt.Errorf("no lease is held; have the host attest")
+}
+
+// revokedOf is what captoken.Verify asks.
+type revokedOf struct{ a *Authority }
+
+func (r revokedOf) RevokedToken(id captoken.ID) bool { return r.a.revoked.has(id) }
+
+func (r revokedOf) RevokedSubject(name string) bool {
+	g := r.a.agents[name]
+	return r.a.stopAll || g != nil && (g.stopped || g.killed != nil)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// quoted makes text fit for a console line.
+func quoted(s string) string {
+	const most = 400
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strconv.QuoteToASCII(s)
+}
+
+// label is a name as a line of the log has it: quoted if it could be mistaken.
+func label(name string) string {
+	if q := strconv.QuoteToASCII(name); name == "" || len(q) != len(name)+2 || strings.ContainsAny(name, " =") {
+		return quoted(name)
+	}
+	return name
+}
