@@ -88,6 +88,7 @@ const (
 	openReadWrite    = 2
 	maxRandom        = 1 << 20
 	rlimitStack      = 3
+	rlimitResident   = 5
 	rlimitNoFile     = 7
 	rlimitUnlimited  = ^uint64(0)
 	longestSleepSecs = 1 << 32 // sleeps beyond a century are cut to it
@@ -450,6 +451,8 @@ func (t *thread) prlimit(pid, resource, newAt, oldAt uint64) abi.Errno {
 	switch resource {
 	case rlimitStack:
 		limit = stackEnd - stackStart
+	case rlimitResident: // which is what the quota bounds
+		limit = uint64(t.p.cfg.Memory)
 	case rlimitNoFile:
 		limit = firstFD + maxFDs
 	}

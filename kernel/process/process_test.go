@@ -449,6 +449,11 @@ func TestSmallCalls(t *testing.T) {
 		if u.load64(dataAt+0x800) != dataAt {
 			t.Error("FS")
 		}
+		// A runtime learns its quota, to be refused memory by itself instead of ended here.
+		is(t, "prlimit resident", u.sys(sysPrlimit64, 0, rlimitResident, 0, dataAt), 0)
+		if soft, hard := u.load64(dataAt), u.load64(dataAt+8); soft != 16<<20 || hard != 16<<20 {
+			t.Errorf("quota %d, %d", soft, hard)
+		}
 	})
 	if e.Unknown[41] != 1 || e.Unknown[1<<63] != 1 {
 		t.Errorf("unknown calls: %v", e.Unknown)
