@@ -14,7 +14,10 @@ import (
 
 	"aios/boot/handoff"
 	"aios/boot/manifest"
+	"aios/captoken"
+	"aios/captoken/mldsa"
 	"aios/kernel/abi"
+	"aios/kernel/agent"
 	"aios/kernel/hal/console"
 	"aios/kernel/hal/nic"
 	"aios/kernel/hal/tpmio"
@@ -59,6 +62,7 @@ type host struct {
 	channel  *console.Console
 	frames   process.Frames
 	ports    ports
+	agents   process.Authority
 }
 
 func run(info *handoff.Info) error {
@@ -82,7 +86,11 @@ func run(info *handoff.Info) error {
 	line("channel ok interface=virtio-console")
 	h.frames = openCard()
 
-	supervisor := process.NewSupervisor(machine.New(), func(s string) { os.Stdout.WriteString(s + "\n") })
+	hardware := machine.New()
+	supervisor := process.NewSupervisor(hardware, func(s string) { os.Stdout.WriteString(s + "\n") })
+	if h.agents, err = h.authority(hardware, supervisor); err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	for _, s := range m.Services {
 		cfg, err := h.config(s)
@@ -127,15 +135,61 @@ func openTPM() (*tpm.Root, error) {
 	return root, nil
 }
 
-// config checks the service's image against the manifest and collects what it is granted.
-func (h *host) config(s manifest.Service) (process.Config, error) {
-	b, ok := h.info.Blob(s.Name)
+// image is what boot handed over under a program's name, checked.
+func (h *host) image(p manifest.Program) ([]byte, error) {
+	b, ok := h.info.Blob(p.Name)
 	if !ok {
-		return process.Config{}, fmt.Errorf("service %s: boot handed over no image of that name", s.Name)
+		return nil, fmt.Errorf("%s %s: boot handed over no image of that name", p.Kind, p.Name)
 	}
 	image := metal.Bytes(uintptr(b.Phys), int(b.Size))
-	if err := s.Check(image); err != nil {
-		return process.Config{}, fmt.Errorf("service %s: %w", s.Name, err)
+	if err := p.Check(image); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", p.Kind, p.Name, err)
+	}
+	return image, nil
+}
+
+// authority is what starts and ends the manifest's agents, for the verifier that the
+// manifest names.
+func (h *host) authority(hardware machine.Machine, s *process.Supervisor) (process.Authority, error) {
+	v := h.manifest.Verifier
+	if v == nil {
+		return unled{}, nil
+	}
+	issuer, err := mldsa.NewPublicKey(v.Issuer)
+	if err != nil {
+		return nil, fmt.Errorf("manifest handed over by boot: key of the issuer: %w", err)
+	}
+	list, err := specs(h.manifest, h.ports, h.image, h.grant)
+	if err != nil {
+		return nil, err
+	}
+	c := agent.Config{
+		Agents: list, Issuer: captoken.NewPublicKey(issuer), Grace: v.Grace,
+		Host: h.attestor.HostID, Resets: h.attestor.ResetCount,
+		Prove: func(nonce [captoken.NonceSize]byte, receipt []byte) (attest, signature, values []byte, err error) {
+			q, err := h.attestor.QuoteReceipt(nonce, receipt)
+			return q.Attest, q.Signature, q.Values(), err
+		},
+		Now: hardware.Now, Random: metal.Random, NewPID: s.NewPID, Peers: h.ports.names(),
+		Start: func(c process.Config) (agent.Process, error) {
+			p, err := process.Start(hardware, c)
+			if err != nil {
+				return nil, err
+			}
+			return p, nil
+		},
+		Log: func(s string) { os.Stdout.WriteString(s + "\n") },
+	}
+	metal.Random(c.Boot[:])
+	line("agents ok count=%d grace_ms=%d boot=%v", len(list), v.Grace.Milliseconds(), c.Boot)
+	return agent.New(c), nil
+}
+
+// config checks the service's image against the manifest and collects what it is granted.
+func (h *host) config(s manifest.Service) (process.Config, error) {
+	image, err := h.image(manifest.Program{Kind: "service", Name: s.Name, Image: s.Image})
+	if err != nil {
+		return process.Config{}, err
 	}
 	cfg := process.Config{
 		Name: s.Name, Image: image, Memory: s.Memory,
@@ -143,8 +197,9 @@ func (h *host) config(s manifest.Service) (process.Config, error) {
 	}
 	cfg.Port = h.ports[s.Name]
 	for _, name := range s.Caps {
-		if name == capMailbox {
-			continue // with the port
+		if name == capMailbox { // with the port
+			cfg.Grants = append(cfg.Grants, h.ports.reply(s.Name))
+			continue
 		}
 		g, err := h.grant(name)
 		if err != nil {
@@ -166,6 +221,8 @@ func (h *host) grant(name string) (process.Grant, error) {
 	switch name {
 	case "attest":
 		return process.Grant{Name: abi.CapAttest, Type: abi.TypeAttestor, Rights: abi.RightInvoke, Object: h.attestor}, nil
+	case "authority":
+		return process.Grant{Name: abi.CapAuthor, Type: abi.TypeAuthority, Rights: abi.RightInvoke, Object: h.agents}, nil
 	case "channel":
 		return process.Grant{Name: abi.CapChannel, Type: abi.TypeStream, Rights: abi.RightRead | abi.RightWrite, Object: h.channel}, nil
 	case "clock":

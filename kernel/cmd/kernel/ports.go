@@ -18,8 +18,8 @@ const (
 	capSend    = "send-"
 )
 
-// ports are the addresses of the services that have a mailbox, by name. They
-// stay the same when a service is started again.
+// ports are the addresses of the services and agents that have a mailbox, by name.
+// They stay the same when one is started again.
 type ports map[string]*ipc.Port
 
 func newPorts(m *manifest.Manifest) ports {
@@ -27,6 +27,11 @@ func newPorts(m *manifest.Manifest) ports {
 	for _, s := range m.Services {
 		if slices.Contains(s.Caps, capMailbox) {
 			p[s.Name] = &ipc.Port{}
+		}
+	}
+	for _, a := range m.Agents {
+		if slices.Contains(a.Caps, capMailbox) {
+			p[a.Name] = &ipc.Port{}
 		}
 	}
 	return p
