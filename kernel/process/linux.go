@@ -395,6 +395,9 @@ func (t *thread) write(fd, at, n uint64) (uint64, abi.Errno) {
 		if t.p.log == nil {
 			return 0, abi.BadHandle
 		}
+		if e := t.mayPrint(n); e != 0 {
+			return 0, e
+		}
 		b := t.scratch(min(n, abi.MaxTransfer))
 		if e := t.p.copyIn(at, b); e != 0 {
 			return 0, e
@@ -410,6 +413,24 @@ func (t *thread) write(fd, at, n uint64) (uint64, abi.Errno) {
 		return 0, e
 	}
 	return 8, t.p.files.writeEvent(fd, binary.LittleEndian.Uint64(b[:]))
+}
+
+// mayPrint checks what a program prints as if it came by Log, so that who holds a token
+// has no second way to the log.
+func (t *thread) mayPrint(n uint64) abi.Errno {
+	p := t.p
+	if p.caps.Gate() == nil {
+		return 0
+	}
+	d := &abi.Calls[abi.CallLog-abi.FirstCall]
+	_, e := p.caps.Lookup(p.logHandle, d.Type, d.Right, p.machine.Now())
+	if e == 0 {
+		e = t.charge(d.Number, [6]uint64{2: min(n, abi.MaxTransfer)})
+	}
+	if e != 0 {
+		t.refused(d, e)
+	}
+	return e
 }
 
 // scratch returns n bytes that last until the thread's next call.

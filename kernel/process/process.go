@@ -65,13 +65,14 @@ const QuotaReason = "memory quota"
 
 // Process is one program in ring 3.
 type Process struct {
-	cfg     Config
-	machine Machine
-	mem     *memory
-	caps    cap.Table
-	log     *lineLog     // of the log capability, nil without one
-	mailbox *ipc.Mailbox // nil without a port
-	started time.Duration
+	cfg       Config
+	machine   Machine
+	mem       *memory
+	caps      cap.Table
+	log       *lineLog // of the log capability, nil without one
+	logHandle abi.Handle
+	mailbox   *ipc.Mailbox // nil without a port
+	started   time.Duration
 
 	ctx    context.Context // done when the process is ending
 	cancel context.CancelFunc
@@ -189,6 +190,9 @@ func (p *Process) grant() ([]string, error) {
 		h, err := p.caps.Insert(object, g.Type, g.Rights)
 		if err != nil {
 			return nil, fmt.Errorf("grant %s: %w", g.Name, err)
+		}
+		if object == any(p.log) && g.Type == abi.TypeLog {
+			p.logHandle = h
 		}
 		env = append(env, fmt.Sprintf("%s%s=%#x", abi.EnvPrefix, g.Name, uint64(h)))
 	}
