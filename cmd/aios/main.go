@@ -35,6 +35,8 @@ type cli struct {
 	Image    imageCmd    `cmd:"" help:"Build and inspect the signed disk image."`
 	Host     hostCmd     `cmd:"" help:"Manage the virtual host."`
 	Verifier verifierCmd `cmd:"" help:"What the verifier does, by hand."`
+	Enrol    enrolCmd    `cmd:"" help:"Say which hosts may be enrolled."`
+	Agent    agentCmd    `cmd:"" help:"List, assign and kill agents."`
 	Policy   policyCmd   `cmd:"" help:"Export and check the policy that decides on hosts."`
 	Token    tokenCmd    `cmd:"" help:"Make and read capability tokens by hand."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,12 +29,13 @@ import (
 
 // verifierCmd holds what the verifier does, one step at a time.
 type verifierCmd struct {
-	Attest   attestCmd   `cmd:"" help:"Enrol or recognise the host behind a channel and appraise it."`
-	Hosts    hostsCmd    `cmd:"" help:"List the hosts that are enrolled."`
-	Baseline baselineCmd `cmd:"" help:"Accept a host's new firmware: its next good evidence becomes the baseline."`
-	Forget   forgetCmd   `cmd:"" help:"Forget a host: at its next contact it is enrolled anew."`
-	Result   resultCmd   `cmd:"" help:"Check a signed attestation result, as a relying party would. Exit status 0 only if it is valid and affirming."`
-	Replay   replayCmd   `cmd:"" help:"Read a TCG event log, replay it and say what it means. Exit status 3 if it was read in part, 1 if not at all."`
+	Serve    verifierServeCmd `cmd:"" help:"Run the verifier: appraise hosts, grant leases, carry commands, serve the REST API."`
+	Attest   attestCmd        `cmd:"" help:"Enrol or recognise the host behind a channel and appraise it."`
+	Hosts    hostsCmd         `cmd:"" help:"List the hosts that are enrolled."`
+	Baseline baselineCmd      `cmd:"" help:"Accept a host's new firmware: its next good evidence becomes the baseline."`
+	Forget   forgetCmd        `cmd:"" help:"Forget a host: at its next contact it is enrolled anew."`
+	Result   resultCmd        `cmd:"" help:"Check a signed attestation result, as a relying party would. Exit status 0 only if it is valid and affirming."`
+	Replay   replayCmd        `cmd:"" help:"Read a TCG event log, replay it and say what it means. Exit status 3 if it was read in part, 1 if not at all."`
 }
 
 // verifierFlags say what evidence is held against.
@@ -169,10 +172,22 @@ type forgetCmd struct {
 	Host string `arg:"" help:"Host id, as \"aios verifier hosts\" prints it."`
 }
 
+// Run asks the verifier if one serves, since it knows whether agents may be running there;
+// without one it takes the record away itself.
 func (c forgetCmd) Run(e *env) error {
 	d, store, err := e.hosts()
 	if err != nil {
 		return err
+	}
+	if api, err := (apiFlags{}).client(e); err == nil {
+		err = api.ask(e.ctx, http.MethodDelete, "/v1/hosts/"+url.PathEscape(c.Host), url.Values{"reason": {"aios verifier forget"}}, nil, nil)
+		var absent *noVerifierError
+		if err == nil {
+			_, err = fmt.Fprintf(e.stdout, "%s is forgotten\n", c.Host)
+		}
+		if !errors.As(err, &absent) {
+			return err
+		}
 	}
 	if err := store.Remove(c.Host); err != nil {
 		return err
