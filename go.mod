@@ -53,7 +53,7 @@ require (
 	github.com/segmentio/asm v1.2.1 // indirect
 	github.com/sirupsen/logrus v1.10.2 // indirect
 	github.com/spf13/afero v1.9.3 // indirect
-	github.com/tetratelabs/wazero v1.12.0 // indirect
+	github.com/tetratelabs/wazero v1.12.0
 	github.com/ulikunitz/xz v0.5.15 // indirect
 	github.com/usbarmory/tamago v1.26.5 // indirect
 	github.com/valyala/fastjson v1.6.10 // indirect
