@@ -45,13 +45,23 @@ build: aios ## build bin/aios and what hosts boot (bin/target)
 	@bin/aios keys init --quiet
 	@$(MAKE) target KEYS="$$(bin/aios keys path)" OUT=$(TARGET)
 
+# Ring-3 programs: services and runtimes.
+SERVICES    := netd attestd echod wasmhost
+# Agents of the tests: one module that does what its name says (agents/misbehave).
+MISBEHAVING := allocate flood-ipc flood-log recurse
+WASM_FLAGS  := -trimpath -buildvcs=false -ldflags="-s -w -buildid="
+
 # KEYS: PEM file of the trusted manifest keys; OUT: folder.
 .PHONY: target
 target:
 	@PATH=$$($(GO) env GOROOT)/bin:$$PATH; export PATH GOTOOLCHAIN=local; \
 	.build/mkmetal -kind efi -pkg ./boot/cmd/bootx64 -trusted-keys "$(KEYS)" -o $(OUT)/bootx64.efi; \
 	.build/mkmetal -kind kernel -pkg ./kernel/cmd/kernel -o $(OUT)/kernel.elf; \
-	.build/mkmetal -kind service -pkg ./services/attestd -o $(OUT)/attestd.elf
+	for s in $(SERVICES); do .build/mkmetal -kind service -pkg ./services/$$s -o $(OUT)/$$s.elf; done
+	@export GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 GOFLAGS=-mod=readonly GOEXPERIMENT=; \
+	$(GO) build $(WASM_FLAGS) -o $(OUT)/hello.wasm ./agents/hello; \
+	$(GO) build $(WASM_FLAGS) -o $(OUT)/loop-forever.wasm ./agents/misbehave; \
+	for a in $(MISBEHAVING); do cp $(OUT)/loop-forever.wasm $(OUT)/$$a.wasm; done
 
 .PHONY: image
 image: build ## build and sign the disk image, with its predicted PCR values
@@ -114,7 +124,7 @@ lint: ## gofmt, vet in the plain tree and with every build tag
 
 .PHONY: tcb
 tcb: build ## count the lines of what has to be trusted, from what is linked
-	@$(GO) run ./test/tcb aios/boot/cmd/bootx64=$(TARGET)/bootx64.efi aios/kernel/cmd/kernel=$(TARGET)/kernel.elf aios/services/attestd=$(TARGET)/attestd.elf
+	@$(GO) run ./test/tcb aios/boot/cmd/bootx64=$(TARGET)/bootx64.efi aios/kernel/cmd/kernel=$(TARGET)/kernel.elf $(foreach s,$(SERVICES),aios/services/$s=$(TARGET)/$s.elf)
 
 .PHONY: clean
 clean: ## remove what was built; keys and hosts in the state folder stay

@@ -35,10 +35,8 @@ cd "$place/tree"
 export HOME=$place/home TMPDIR=$place/home GOCACHE=$place/build-cache GOMODCACHE=$place/modules
 export GOPROXY=file://$TEMP/proxy GONOSUMDB='*' GOFLAGS=-modcacherw GOTOOLCHAIN=local PATH=$GOROOT_USED/bin:/usr/bin:/bin
 echo "reproduce: building as user $(id -u) in $place/tree"
-mk() { go run ./boot/cmd/mkmetal "$@"; }
-mk -kind efi -pkg ./boot/cmd/bootx64 -trusted-keys test/testdata/manifest.pub -o "$out/bootx64.efi"
-mk -kind kernel -pkg ./kernel/cmd/kernel -o "$out/kernel.elf"
-mk -kind service -pkg ./services/attestd -o "$out/attestd.elf"
+go build -trimpath -o .build/mkmetal ./boot/cmd/mkmetal
+make -s target GO=go KEYS=test/testdata/manifest.pub OUT="$out"
 go run ./cmd/aios image manifest --target "$out" --manifest-version 1 >"$out/manifest"
 B
 run() { # user-switching command, place

@@ -19,15 +19,6 @@ import (
 	"aios/host/state"
 )
 
-// services are what a host runs, in start order, and what each is granted. The
-// image of each is target/<name>.elf.
-func services() []manifest.Service {
-	return []manifest.Service{{
-		Name: "attestd", Restart: manifest.RestartAlways, Memory: 256 << 20,
-		Caps: []string{"attest", "channel", "clock", "eventlog", "log", "manifest"},
-	}}
-}
-
 // Names of files in a slot.
 const (
 	kernelFile = "kernel.elf"
@@ -37,10 +28,19 @@ const (
 
 // Source is what an image is made of.
 type Source struct {
-	Target  string // folder with what `make build` built: bootx64.efi, kernel.elf, services
-	Policy  []byte // policy bundle
-	Cmdline string
-	Version uint64 // of the manifest; 0 means one more than the last image had
+	Target   string // folder with what `make build` built: bootx64.efi, kernel.elf and the programs
+	Policy   []byte // policy bundle
+	Cmdline  string
+	Version  uint64             // of the manifest; 0 means one more than the last image had
+	Verifier *manifest.Verifier // nil: the host proves itself to whoever is at its console
+	Programs *Programs          // nil: those of DefaultPrograms
+}
+
+func (src Source) programs() *Programs {
+	if src.Programs != nil {
+		return src.Programs
+	}
+	return DefaultPrograms()
 }
 
 // Image is the disk image in the state folder.
@@ -77,7 +77,7 @@ func EnsureImage(d *state.Dir, k *Keys, sb *secureboot.Keys, src Source, force b
 	if version == 0 {
 		version = lastVersion(d, k) + 1
 	}
-	disk, ref, err := in.build(version, src.Cmdline, k, sb)
+	disk, ref, err := in.build(src, version, k, sb)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func Manifest(src Source) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := in.manifest(src.Version)
+	m := in.manifest(src, src.Version)
 	return m.Encode(), m.Validate()
 }
 
@@ -117,9 +117,7 @@ func (src Source) read(k *Keys) (*input, error) {
 		return nil, &OtherKeyError{Target: src.Target, Key: k.ManifestID()}
 	}
 	names := []string{kernelFile}
-	for _, s := range services() {
-		names = append(names, s.Name+".elf")
-	}
+	names = append(names, src.programs().files()...)
 	for _, name := range names {
 		if in.files[name], err = get(name); err != nil {
 			return nil, err
@@ -148,20 +146,28 @@ func (e *OtherKeyError) Remedy() string {
 	return "run `make build` with the same state folder (AIOS_STATE)"
 }
 
-func (in *input) manifest(version uint64) *manifest.Manifest {
+func (in *input) manifest(src Source, version uint64) *manifest.Manifest {
 	of := func(file string) manifest.Image {
 		return manifest.Image{File: file, SHA256: sha256.Sum256(in.files[file]), Size: int64(len(in.files[file]))}
 	}
-	m := &manifest.Manifest{Version: version, Kernel: of(kernelFile), Policy: of(policyFile)}
-	for _, s := range services() {
-		s.Image = of(s.Name + ".elf")
+	m := &manifest.Manifest{Version: version, Kernel: of(kernelFile), Policy: of(policyFile), Verifier: src.Verifier}
+	p := src.programs()
+	for _, s := range p.Services {
+		s.Image = of(elf(s.Name))
 		m.Services = append(m.Services, s)
+	}
+	for _, name := range p.Runtimes {
+		m.Runtimes = append(m.Runtimes, manifest.Runtime{Name: name, Image: of(elf(name))})
+	}
+	for _, a := range p.Agents {
+		a.Image = of(wasm(a.Name))
+		m.Agents = append(m.Agents, a)
 	}
 	return m
 }
 
-func (in *input) build(version uint64, cmdline string, k *Keys, sb *secureboot.Keys) (disk []byte, ref *predict.Reference, err error) {
-	m := in.manifest(version)
+func (in *input) build(src Source, version uint64, k *Keys, sb *secureboot.Keys) (disk []byte, ref *predict.Reference, err error) {
+	m := in.manifest(src, version)
 	if err := m.Validate(); err != nil {
 		return nil, nil, err
 	}
@@ -177,7 +183,7 @@ func (in *input) build(version uint64, cmdline string, k *Keys, sb *secureboot.K
 	if err != nil {
 		return nil, nil, err
 	}
-	content := image.Content{Boot: boot, Conf: manifest.Conf{Slot: slot, Cmdline: cmdline},
+	content := image.Content{Boot: boot, Conf: manifest.Conf{Slot: slot, Cmdline: src.Cmdline},
 		Slots: []image.Slot{{Name: slot, Manifest: envelope, Files: in.files}}}
 	if disk, err = image.Build(content.Files()); err != nil {
 		return nil, nil, err
@@ -190,7 +196,7 @@ func (in *input) build(version uint64, cmdline string, k *Keys, sb *secureboot.K
 // fingerprint changes when anything changes that goes into the image.
 func (in *input) fingerprint(src Source, k *Keys, sb *secureboot.Keys) string {
 	h := sha256.New()
-	m := in.manifest(1)
+	m := in.manifest(src, 1)
 	for _, part := range [][]byte{in.boot, m.Encode(), []byte(src.Cmdline), k.Manifest.Public().Bytes(), sb.Db.Cert.Raw, sb.Variables().PK, sb.Variables().KEK} {
 		sum := sha256.Sum256(part)
 		h.Write(sum[:])

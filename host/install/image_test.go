@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,8 +38,15 @@ func newSite(t *testing.T) *site {
 	s.src = Source{Target: t.TempDir(), Policy: []byte("policy")}
 	s.put(t, "bootx64.efi", program(mldsa.EncodePublicKeys(s.k.Manifest.Public())))
 	s.put(t, "kernel.elf", []byte("kernel"))
-	s.put(t, "attestd.elf", []byte("attestd"))
+	for _, name := range TestPrograms().files() {
+		s.put(t, name, []byte(name))
+	}
 	return s
+}
+
+func verifier(address string) *manifest.Verifier {
+	key := make([]byte, mldsa.PublicKeySize)
+	return &manifest.Verifier{Address: address, Grace: time.Minute, Identity: key, Issuer: key}
 }
 
 func (s *site) put(t *testing.T, name string, data []byte) {
@@ -72,6 +80,11 @@ func TestImageIsBuiltOnlyWhenSomethingChanged(t *testing.T) {
 	}{
 		{"kernel", func() { s.put(t, "kernel.elf", []byte("kernel 2")) }},
 		{"service", func() { s.put(t, "attestd.elf", []byte("attestd 2")) }},
+		{"runtime", func() { s.put(t, "wasmhost.elf", []byte("wasmhost 2")) }},
+		{"agent", func() { s.put(t, "hello.wasm", []byte("hello 2")) }},
+		{"verifier", func() { s.src.Verifier = verifier("10.0.2.2:8470") }},
+		{"address of the verifier", func() { s.src.Verifier = verifier("10.0.2.2:8471") }},
+		{"agents", func() { s.src.Programs = TestPrograms() }},
 		{"policy", func() { s.src.Policy = []byte("policy 2") }},
 		{"command line", func() { s.src.Cmdline = "x" }},
 		{"disk gone", func() { os.Remove(s.d.Disk()) }},
@@ -149,6 +162,14 @@ func TestDiskHoldsWhatTheManifestNames(t *testing.T) {
 	if err := sl.Check(m); err != nil {
 		t.Error(err)
 	}
+	if len(m.Services) != 3 || len(m.Runtimes) != 1 || len(m.Agents) != 1 || m.Verifier != nil {
+		t.Errorf("the manifest names %d services, %d runtimes, %d agents", len(m.Services), len(m.Runtimes), len(m.Agents))
+	}
+	delete(sl.Files, "hello.wasm")
+	if err := sl.Check(m); err == nil || !strings.Contains(err.Error(), "hello.wasm, which is not there") {
+		t.Errorf("an agent that is missing: %v", err)
+	}
+	sl.Files["hello.wasm"] = []byte("hello.wasm")
 	sl.Files["kernel.elf"] = []byte("other")
 	if err := sl.Check(m); !errors.Is(err, manifest.ErrDigest) {
 		t.Errorf("an altered kernel: %v", err)

@@ -65,7 +65,7 @@ func makeMachines(ctx context.Context, o options, p vm.Programs, a vm.Accelerato
 		if err != nil {
 			return err
 		}
-		_, err = install.EnsureImage(s, keys, sb, install.Source{Target: built, Policy: []byte("none"), Cmdline: "bench", Version: 1}, true)
+		_, err = install.EnsureImage(s, keys, sb, install.Source{Target: built, Policy: []byte("none"), Cmdline: "bench", Version: 1, Programs: install.OneService()}, true)
 		return err
 	}); err != nil {
 		return nil, err

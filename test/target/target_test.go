@@ -72,6 +72,12 @@ func build(t *testing.T) string {
 // host makes a machine's disk, firmware variables and TPM in a folder of its own.
 func host(t *testing.T, target, cmdline string) vm.Config {
 	t.Helper()
+	return hostOf(t, install.Source{Target: target, Policy: []byte("no policy"), Cmdline: cmdline, Version: 1, Programs: install.OneService()})
+}
+
+// hostOf is host with an image of that source.
+func hostOf(t *testing.T, src install.Source) vm.Config {
+	t.Helper()
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -95,7 +101,7 @@ func host(t *testing.T, target, cmdline string) vm.Config {
 	check(err)
 	sb, _, err := secureboot.EnsureKeys(d.Keys(), time.Now())
 	check(err)
-	_, err = install.EnsureImage(d, keys, sb, install.Source{Target: target, Policy: []byte("no policy"), Cmdline: cmdline, Version: 1}, true)
+	_, err = install.EnsureImage(d, keys, sb, src, true)
 	check(err)
 	p, err := vm.FindPrograms()
 	check(err)
