@@ -3,6 +3,7 @@ package evidence
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // answerOf takes the part of a response that an operation has.
@@ -72,5 +73,12 @@ func (c *Client) Watch(ctx context.Context, after uint64) (*Events, error) {
 // for the console: who reaches that may say where the host belongs.
 func (c *Client) Admit(ctx context.Context, token []byte) error {
 	_, err := c.ask(ctx, &Request{Op: OpAdmit, Token: token})
+	return err
+}
+
+// Refuse tells the host why it is not taken, before the connection is closed. The
+// text is cut to what the protocol allows.
+func (c *Client) Refuse(ctx context.Context, why string) error {
+	_, err := c.ask(ctx, &Request{Op: OpRefuse, Text: strings.ToValidUTF8(why[:min(len(why), maxText)], "")})
 	return err
 }

@@ -19,19 +19,21 @@ const (
 	OpOrders    = "orders"
 	OpWatch     = "watch"
 	OpAdmit     = "admit"
+	OpRefuse    = "refuse"
 )
 
 // Request is what the verifier asks. Only the fields of its operation are set.
 type Request struct {
-	ID         uint64  `cbor:"1,keyasint"`           // of the client's choice, in the answer too
-	Op         string  `cbor:"2,keyasint"`           // one of the operations
-	Nonce      []byte  `cbor:"3,keyasint,omitempty"` // challenge: 32 bytes
-	Credential []byte  `cbor:"4,keyasint,omitempty"` // activate: TPM2B_ID_OBJECT
-	Secret     []byte  `cbor:"5,keyasint,omitempty"` // activate: TPM2B_ENCRYPTED_SECRET
-	Grant      *Grant  `cbor:"6,keyasint,omitempty"` // grant
-	Orders     *Orders `cbor:"7,keyasint,omitempty"` // orders
-	After      uint64  `cbor:"8,keyasint,omitempty"` // watch: number of the last event that is known
-	Token      []byte  `cbor:"9,keyasint,omitempty"` // admit: enrolment token for the host to show to its verifier
+	ID         uint64  `cbor:"1,keyasint"`            // of the client's choice, in the answer too
+	Op         string  `cbor:"2,keyasint"`            // one of the operations
+	Nonce      []byte  `cbor:"3,keyasint,omitempty"`  // challenge: 32 bytes
+	Credential []byte  `cbor:"4,keyasint,omitempty"`  // activate: TPM2B_ID_OBJECT
+	Secret     []byte  `cbor:"5,keyasint,omitempty"`  // activate: TPM2B_ENCRYPTED_SECRET
+	Grant      *Grant  `cbor:"6,keyasint,omitempty"`  // grant
+	Orders     *Orders `cbor:"7,keyasint,omitempty"`  // orders
+	After      uint64  `cbor:"8,keyasint,omitempty"`  // watch: number of the last event that is known
+	Token      []byte  `cbor:"9,keyasint,omitempty"`  // admit: enrolment token for the host to show to its verifier
+	Text       string  `cbor:"10,keyasint,omitempty"` // refuse: why, for people
 }
 
 // Response answers the request of the same ID. Exactly one of the pointers is set.
@@ -45,7 +47,7 @@ type Response struct {
 	Granted  *Granted  `cbor:"7,keyasint,omitempty"`  // grant
 	Obeyed   *Obeyed   `cbor:"8,keyasint,omitempty"`  // orders
 	Events   *Events   `cbor:"9,keyasint,omitempty"`  // watch
-	Admitted bool      `cbor:"10,keyasint,omitempty"` // admit: the token was taken
+	Taken    bool      `cbor:"10,keyasint,omitempty"` // admit, refuse: it was taken note of
 }
 
 // Error is a refusal by the host.

@@ -21,6 +21,11 @@ type hostCmd struct {
 		Raise floorRaiseCmd `cmd:"" help:"Raise it. It can never be lowered."`
 	} `cmd:"" help:"The rollback floor in the host's TPM."`
 	Start hostStartCmd `cmd:"" help:"Start the host and leave the proving to a verifier that is run by itself."`
+	Link  struct {
+		Cut     linkCutCmd     `cmd:"" help:"Pull the network cable of the running host."`
+		Restore linkRestoreCmd `cmd:"" help:"Put it back."`
+	} `cmd:"" help:"The running host's network cable."`
+	Admit hostAdmitCmd `cmd:"" help:"Give the running host an enrolment token (read from standard input) on its console."`
 	Reset hostResetCmd `cmd:"" help:"Forget the host: its TPM, firmware variables and enrolment. Keys and image stay."`
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,12 +29,19 @@ type imageCmd struct {
 // imageFlags say what an image is made of.
 type imageFlags struct {
 	policyFlag
-	Target          string `help:"Folder of the built boot stage, kernel and services (default: target beside this program)." placeholder:"DIR" type:"path"`
-	Cmdline         string `help:"Kernel command line." placeholder:"TEXT"`
-	ManifestVersion uint64 `help:"Version of the manifest (default: one more than the last image's, if anything changed)." placeholder:"N"`
+	Target          string        `help:"Folder of the built boot stage, kernel and services (default: target beside this program)." placeholder:"DIR" type:"path"`
+	Cmdline         string        `help:"Kernel command line." placeholder:"TEXT"`
+	Verifier        string        `help:"Where hosts find their verifier (default: this installation's, as a virtual host of this machine reaches it)." placeholder:"HOST:PORT"`
+	Grace           time.Duration `help:"How long agents go on when the lease was not renewed." default:"3m" placeholder:"TIME"`
+	ManifestVersion uint64        `help:"Version of the manifest (default: one more than the last image's, if anything changed)." placeholder:"N"`
 }
 
-func (f imageFlags) source(p *policySet) (install.Source, error) {
+// slirpHost is how a virtual host reaches the loopback interface of its machine
+// (QEMU's user network).
+const slirpHost = "10.0.2.2"
+
+// source collects them. The keys are nil for a manifest that names no verifier.
+func (f imageFlags) source(d *state.Dir, k *install.Keys, p *policySet) (install.Source, error) {
 	src := install.Source{Target: f.Target, Policy: p.bundle, Cmdline: f.Cmdline, Version: f.ManifestVersion}
 	if src.Target == "" {
 		exe, err := os.Executable()
@@ -42,6 +50,21 @@ func (f imageFlags) source(p *policySet) (install.Source, error) {
 		}
 		src.Target = filepath.Join(filepath.Dir(exe), "target")
 	}
+	if k == nil {
+		return src, nil
+	}
+	if f.Verifier == "" {
+		address, err := d.HostsAddress()
+		if err != nil {
+			return src, err
+		}
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return src, err
+		}
+		f.Verifier = net.JoinHostPort(slirpHost, port)
+	}
+	src.Verifier = &manifest.Verifier{Address: f.Verifier, Grace: f.Grace, Identity: k.VerifierIdentity(), Issuer: k.VerifierIssuer()}
 	return src, nil
 }
 
@@ -100,7 +123,7 @@ func (c imageBuildCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	src, err := c.source(p)
+	src, err := c.source(d, k, p)
 	if err != nil {
 		return err
 	}
@@ -181,7 +204,7 @@ func (c imageManifestCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	src, err := c.source(p)
+	src, err := c.source(nil, nil, p)
 	if err != nil {
 		return err
 	}

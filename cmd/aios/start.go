@@ -65,8 +65,12 @@ type launch struct {
 	host  *bringup.Host
 	m     *vm.Machine
 
+	tpmMade bool   // by this run
+	reason  string // why this accelerator
+
 	policy  *policySet
 	verdict story.Verdict // the last one
+	killed  bool          // the sample agent's end was proven
 	hangUp  func()        // ends the session with the host
 
 	begun  time.Time
@@ -109,7 +113,7 @@ func (l *launch) prepare(ctx context.Context, flags imageFlags) (sb *secureboot.
 	if l.policy, err = flags.load(ctx); err != nil {
 		return nil, err
 	}
-	src, err := flags.source(l.policy)
+	src, err := flags.source(l.dir, l.keys, l.policy)
 	if err != nil {
 		return nil, err
 	}
@@ -128,19 +132,26 @@ func (l *launch) prepare(ctx context.Context, flags imageFlags) (sb *secureboot.
 // start starts the host and follows it until its first service is ready. The
 // host ends with ctx.
 func (l *launch) start(ctx context.Context, flags machineFlags, sb *secureboot.Keys) error {
-	programs, err := vm.FindPrograms()
+	cfg, err := l.equip(ctx, flags, sb)
 	if err != nil {
 		return err
+	}
+	return l.boot(ctx, flags, cfg)
+}
+
+// equip makes what the machine consists of beside its disk, where it is missing.
+func (l *launch) equip(ctx context.Context, flags machineFlags, sb *secureboot.Keys) (vm.Config, error) {
+	programs, err := vm.FindPrograms()
+	if err != nil {
+		return vm.Config{}, err
 	}
 	cfg := vm.Config{Programs: programs, CPUs: flags.CPUs, Memory: flags.Memory, Interface: flags.TPM,
 		Disk: l.dir.Disk(), FirmwareVar: l.dir.FirmwareVars(), TPMDir: l.dir.TPM()}
 	if flags.Disk != "" {
 		cfg.Disk = flags.Disk
 	}
-	var reason string
-	var tpmMade bool
 	err = l.stage("machine", "making the host's TPM and finding out whether KVM works", func() error {
-		if tpmMade, err = vm.ManufactureTPM(ctx, programs, l.dir.TPM()); err != nil {
+		if l.tpmMade, err = vm.ManufactureTPM(ctx, programs, l.dir.TPM()); err != nil {
 			return err
 		}
 		if _, err = install.EnsureFirmware(l.dir, sb, programs.FirmwareVars, !flags.NoSecureBoot); err != nil {
@@ -149,12 +160,14 @@ func (l *launch) start(ctx context.Context, flags machineFlags, sb *secureboot.K
 		if err := state.WriteFile(l.dir.Shape(), []byte(flags.shape()+"\n"), 0o600); err != nil {
 			return err
 		}
-		cfg.Accelerator, reason = vm.ChooseAccelerator(ctx, programs)
+		cfg.Accelerator, l.reason = vm.ChooseAccelerator(ctx, programs)
 		return ctx.Err()
 	})
-	if err != nil {
-		return err
-	}
+	return cfg, err
+}
+
+// boot starts the machine.
+func (l *launch) boot(ctx context.Context, flags machineFlags, cfg vm.Config) error {
 	console, err := os.OpenFile(l.dir.Console(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -163,11 +176,14 @@ func (l *launch) start(ctx context.Context, flags machineFlags, sb *secureboot.K
 	if l.m, err = vm.Start(ctx, cfg); err != nil {
 		return errors.Join(err, console.Close())
 	}
+	if err := state.WriteFile(l.dir.Sockets(), []byte(l.m.Control()+"\n"+l.m.Channel()+"\n"), 0o600); err != nil {
+		return err
+	}
 	go func() { // after the machine nobody writes to it
 		<-l.m.Done()
 		console.Close()
 	}()
-	l.tell.Tell(story.Machine{Accelerator: string(cfg.Accelerator), Reason: reason, CPUs: flags.CPUs, Memory: flags.Memory, TPM: flags.TPM, TPMMade: tpmMade})
+	l.tell.Tell(story.Machine{Accelerator: string(cfg.Accelerator), Reason: l.reason, CPUs: flags.CPUs, Memory: flags.Memory, TPM: flags.TPM, TPMMade: l.tpmMade})
 	return l.follow(ctx)
 }
 

@@ -27,8 +27,11 @@ const (
 	Firmware = "firmware" // until our boot stage speaks
 	Boot     = "boot"     // until boot services end
 	Kernel   = "kernel"   // until the kernel starts the first service
-	Service  = "service"  // until that service is ready
+	Service  = "service"  // until the service that attests is ready
 )
+
+// attester is the service that a host cannot prove itself without.
+const attester = "attestd"
 
 var stages = []string{Firmware, Boot, Kernel, Service}
 
@@ -127,13 +130,15 @@ func (f *follower) line(l vm.Line) error {
 	case "kernel: start":
 		f.reach(Kernel, l.At)
 		f.host.Kernel.CPUs, f.host.Kernel.MemoryMiB, f.host.Kernel.Version = r.Int("cpus"), r.Int("memory_mib"), r.Values["version"]
+	case "netd: lease":
+		f.tell(network(r))
 	case "kernel: tpm ok":
 		f.host.Kernel.TPM = r.Values["interface"]
 	case "kernel: service start":
 		f.reach(Service, l.At)
 		f.pids[r.Values["name"]] = r.Int("pid")
 	default:
-		if pid, started := f.pids[r.From]; started && r.Stage == "ready" {
+		if pid, started := f.pids[r.From]; started && r.From == attester && r.Stage == "ready" {
 			f.host.Service.Service, f.host.Service.PID = r.From, pid
 			f.reach("", l.At)
 		}
@@ -166,8 +171,9 @@ func (f *follower) reach(stage string, at time.Duration) {
 	}
 }
 
-// Watch tells of trouble on the console of a host that is up, until lines end
-// or ctx does: services that end, panics, and what follows a panic.
+// Watch tells what the console of a host that is up says: its address, and trouble,
+// until lines end or ctx does: services that end, a verifier that is away, a lease that
+// lapsed, panics, and what follows a panic.
 func Watch(ctx context.Context, lines Lines, tell func(story.Event)) {
 	left := 0 // lines still to show after a panic
 	for {
@@ -177,7 +183,9 @@ func Watch(ctx context.Context, lines Lines, tell func(story.Event)) {
 		}
 		r, ok := story.ParseReport(l.Text)
 		switch {
-		case ok && (strings.HasPrefix(r.Stage, "service exit") || r.Stage == "REFUSED" || r.Stage == "FAILED" || strings.Contains(r.Stage, "panic") || strings.Contains(r.Stage, "error")):
+		case ok && r.From == "netd" && r.Stage == "lease":
+			tell(network(r))
+		case ok && trouble(r):
 			tell(story.Console{From: r.From, Text: l.Text[strings.Index(l.Text, r.Stage):]})
 		case strings.HasPrefix(l.Text, "panic: ") || strings.HasPrefix(l.Text, "fatal error: "):
 			left = shownLines
@@ -187,4 +195,18 @@ func Watch(ctx context.Context, lines Lines, tell func(story.Event)) {
 			tell(story.Console{From: "host", Text: l.Text})
 		}
 	}
+}
+
+func network(r story.Report) story.Network {
+	return story.Network{Address: r.Values["address"], Router: r.Values["router"], DNS: r.Values["dns"]}
+}
+
+// trouble tells whether a report is of something that a person should see.
+func trouble(r story.Report) bool {
+	for _, word := range []string{"service exit", "service refused", "verifier away", "lease lapsed", "no address"} {
+		if strings.HasPrefix(r.Stage, word) {
+			return true
+		}
+	}
+	return r.Stage == "REFUSED" || r.Stage == "FAILED" || strings.Contains(r.Stage, "panic") || strings.Contains(r.Stage, "error")
 }

@@ -11,6 +11,10 @@ import (
 	"strings"
 )
 
+// Sockets names those of the running virtual host: its control socket and its console
+// channel, a line each.
+func (d *Dir) Sockets() string { return filepath.Join(d.Host(), "sockets") }
+
 // hostsAddress keeps where the verifier awaits hosts.
 func (d *Dir) hostsAddress() string { return filepath.Join(d.Root, "verifier", "hosts-address") }
 

@@ -12,8 +12,15 @@ import (
 const networkID = "net0"
 
 // SetLink pulls the machine's network cable, or puts it back.
-func (m *Machine) SetLink(ctx context.Context, up bool) error {
-	err := command(ctx, m.sockets.control, "set_link", map[string]any{"name": networkID, "up": up})
+func (m *Machine) SetLink(ctx context.Context, up bool) error { return SetLink(ctx, m.Control(), up) }
+
+// Control is the Unix socket through which SetLink, also of another process, reaches
+// the machine.
+func (m *Machine) Control() string { return m.sockets.control }
+
+// SetLink pulls or puts back the network cable of the machine with that control socket.
+func SetLink(ctx context.Context, control string, up bool) error {
+	err := command(ctx, control, "set_link", map[string]any{"name": networkID, "up": up})
 	if err != nil {
 		return fmt.Errorf("set the link of the machine's network card to up=%v: %w", up, err)
 	}

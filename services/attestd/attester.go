@@ -98,7 +98,7 @@ func (a *attester) admit(token []byte) (*evidence.Response, error) {
 	case a.admitted <- struct{}{}:
 	default: // nobody has seen the one before
 	}
-	return &evidence.Response{Admitted: true}, nil
+	return &evidence.Response{Taken: true}, nil
 }
 
 func (a *attester) enrolmentToken() []byte {

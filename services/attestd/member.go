@@ -41,6 +41,9 @@ func (m *member) Handle(_ context.Context, q *evidence.Request) (*evidence.Respo
 		return m.grant(q.Grant)
 	case q.Op == evidence.OpOrders && q.Orders != nil:
 		return &evidence.Response{Obeyed: m.obey(q.Orders)}, nil
+	case q.Op == evidence.OpRefuse:
+		fmt.Fprintf(m.log, "verifier refused reason=%q", q.Text)
+		return &evidence.Response{Taken: true}, nil
 	case q.Op == evidence.OpWatch:
 		return m.watch(q.After)
 	}

@@ -158,7 +158,7 @@ func TestMember(t *testing.T) {
 	k := &fakeKernel{events: make(chan aios.AgentEvent, 1)}
 	a := newAttester(fakeTPM{})
 	a.authority = k
-	n, _ := host(t, a, key.Public())
+	n, l := host(t, a, key.Public())
 	c := accept(t, n, key)
 
 	if i, err := c.Identity(ctx); err != nil || i.Token != nil {
@@ -193,6 +193,12 @@ func TestMember(t *testing.T) {
 	}
 	if got := k.take(); got != "kill a, kill b, orders a+b, quote, quote" {
 		t.Errorf("the kernel was told: %s", got)
+	}
+	if err := c.Refuse(ctx, strings.Repeat("no", 2000)); err != nil {
+		t.Error(err)
+	}
+	if text := l.String(); !strings.Contains(text, `verifier refused reason="nono`) {
+		t.Error(text)
 	}
 	k.events <- aios.AgentEvent{Number: 4, Kind: "start", Agent: "hello"}
 	if w, err := c.Watch(ctx, 3); err != nil || len(w.Events) != 1 || w.Events[0].Agent != "hello" {

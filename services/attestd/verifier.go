@@ -12,6 +12,7 @@ import (
 	"aios/boot/manifest"
 	"aios/captoken/mldsa"
 	"aios/evidence"
+	aiosnet "aios/sdk/go/net"
 )
 
 // Waiting between two attempts to reach the verifier: doubled from the first to the
@@ -23,7 +24,7 @@ const (
 	dialLimit = 20 * time.Second
 )
 
-// dialer opens connections; a network stack is one.
+// dialer opens connections; *aiosnet.Stack is one.
 type dialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -34,7 +35,7 @@ func (a *attester) attest(ctx context.Context, log io.Writer, v *manifest.Verifi
 	if err != nil {
 		return fmt.Errorf("identity key of the verifier in the system manifest: %w", err)
 	}
-	stack, err := openStack()
+	stack, err := aiosnet.Open()
 	if err != nil {
 		return err
 	}

@@ -111,6 +111,9 @@ type budget struct {
 
 const refusalsPerMinute = 60
 
+// farewellLimit is how long a host may take to hear why it is not taken.
+const farewellLimit = 3 * time.Second
+
 func (b *budget) allow(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -132,7 +135,7 @@ func (s *Service) prove(ctx context.Context, cancel context.CancelCauseFunc, con
 	}
 	defer func() {
 		if err != nil {
-			client.Close()
+			farewell(ctx, client, err)
 		}
 	}()
 	limited, done := context.WithTimeoutCause(ctx, answerLimit, errAnswer)
@@ -172,6 +175,14 @@ var (
 
 	errAnswer = fmt.Errorf("the host did not answer within %s", answerLimit)
 )
+
+// farewell tells a host why it is not taken, so that its own log says it.
+func farewell(ctx context.Context, client *evidence.Client, why error) {
+	ctx, done := context.WithTimeout(ctx, farewellLimit)
+	defer done()
+	client.Refuse(ctx, withRemedy(why)) // whoever does not listen has had his chance
+	client.Close()
+}
 
 // register makes a connection the one of its host. It has proved that it is, so an older
 // one, which the host may have given up long ago, is ended.
