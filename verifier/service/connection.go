@@ -37,8 +37,8 @@ type connection struct {
 
 // run serves the host until the connection ends, and says why it did. first is the
 // result of the round that proved it.
-func (c *connection) run(ctx context.Context, first *session.Result, took time.Duration) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (c *connection) run(outer context.Context, first *session.Result, took time.Duration) error {
+	ctx, cancel := context.WithCancelCause(outer)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	for _, f := range []func(context.Context) error{
@@ -60,6 +60,9 @@ func (c *connection) run(ctx context.Context, first *session.Result, took time.D
 	}
 	wake(c.pushed) // what it has missed
 	wg.Wait()
+	if err := context.Cause(outer); err != nil { // which closed the connection too
+		return err
+	}
 	return context.Cause(ctx)
 }
 

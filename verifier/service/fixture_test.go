@@ -67,13 +67,13 @@ func read(t testing.TB, name string) []byte {
 // site is a running verifier and the CA of its hosts' TPMs.
 type site struct {
 	*Service
-	t      testing.TB
-	config Config
-	ca     *tpmtest.CA
-	hosts  string // addresses
-	api    string
-	stop   func() // as kill -9 does, but for the goroutines
-	order  atomic.Uint64
+	t       testing.TB
+	config  Config
+	ca      *tpmtest.CA
+	hostsAt string // addresses
+	api     string
+	stop    func() // as kill -9 does, but for the goroutines
+	order   atomic.Uint64
 }
 
 func newSite(t testing.TB, change ...func(*Config)) *site {
@@ -109,7 +109,7 @@ func (s *site) start() {
 	check(s.t, err)
 	api, err := net.Listen("tcp", "127.0.0.1:0")
 	check(s.t, err)
-	s.hosts, s.api = hosts.Addr().String(), "http://"+api.Addr().String()
+	s.hostsAt, s.api = hosts.Addr().String(), "http://"+api.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	serving := s.Service
@@ -206,6 +206,8 @@ type fakeHost struct {
 	mute    bool                          // it makes no receipts
 	silent  bool                          // it answers nothing from now on
 	secret  func([]byte) []byte           // what it makes of a credential
+	hold    func()                        // called in the next challenge, without the lock
+	quoteBy *tpmtest.TPM                  // whose quotes it passes off as its own
 	entered chan struct{}                 // told when a challenge has come and silent is set
 }
 
@@ -289,7 +291,7 @@ func (s *site) connect(h *fakeHost) *connected {
 
 func (s *site) dial(h *fakeHost, trusts *mldsa.PublicKey) *connected {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", s.hosts)
+	conn, err := net.Dial("tcp", s.hostsAt)
 	check(s.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &connected{host: h, done: make(chan error, 1)}
@@ -335,6 +337,12 @@ func (h *talk) Handle(ctx context.Context, q *evidence.Request) (*evidence.Respo
 	if q.Op == evidence.OpWatch {
 		h.mu.Unlock()
 		return h.watch(ctx, q.After)
+	}
+	if hold := h.hold; hold != nil && q.Op == evidence.OpChallenge {
+		h.hold = nil
+		h.mu.Unlock()
+		hold()
+		h.mu.Lock()
 	}
 	defer h.mu.Unlock()
 	switch q.Op {
@@ -395,7 +403,11 @@ func (h *talk) challenge(q *evidence.Request) (*evidence.Response, error) {
 		return nil, err
 	}
 	qualifying := captoken.ChallengeQuote(asked[:])
-	attest, signature, err := h.tpm.Quote(qualifying[:])
+	tpm := h.tpm
+	if h.quoteBy != nil {
+		tpm = h.quoteBy
+	}
+	attest, signature, err := tpm.Quote(qualifying[:])
 	return &evidence.Response{Evidence: &evidence.Evidence{Attest: attest, Signature: signature, PCRs: slices.Clone(h.tpm.PCRs[:]), EventLog: h.log,
 		Manifest: h.manifest, Request: request}}, err
 }
