@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 )
 
-// hostCmd manages the virtual host while it is off.
+// hostCmd manages hosts; most of it is about the installation's own virtual one.
 type hostCmd struct {
 	Floor struct {
 		Show  floorShowCmd  `cmd:"" help:"Print the lowest manifest version that the host still boots."`
@@ -26,6 +26,7 @@ type hostCmd struct {
 		Restore linkRestoreCmd `cmd:"" help:"Put it back."`
 	} `cmd:"" help:"The running host's network cable."`
 	Admit hostAdmitCmd `cmd:"" help:"Give the running host an enrolment token (read from standard input) on its console."`
+	Label hostLabelCmd `cmd:"" help:"Set the labels by which the verifier's kills and assignments find a host."`
 	Reset hostResetCmd `cmd:"" help:"Forget the host: its TPM, firmware variables and enrolment. Keys and image stay."`
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"aios/captoken"
 	"aios/verifier/authority"
+	"aios/verifier/quote"
 )
 
 // States of a command and of its receipts.
@@ -190,11 +191,15 @@ func (c *commands) prune() {
 	}
 }
 
-// proven notes a receipt that was verified.
-func (c *commands) proven(host string, p *authority.Proof, encoded []byte, now time.Time) Receipt {
+// prove has the authority verify a receipt and notes it. It is one step for reconcile,
+// which would take a receipt that is due no more, and not noted yet, for one that is lost.
+func (c *commands) prove(a *authority.Authority, host string, ak *quote.Key, encoded []byte, q *quote.Quote, now time.Time) (r Receipt, p *authority.Proof, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := Receipt{Host: host, Agent: p.Receipt.Agent, State: ReceiptProven, LatencyMS: milliseconds(p.Took),
+	if p, err = a.Receipt(host, ak, encoded, q); err != nil {
+		return r, nil, err
+	}
+	r = Receipt{Host: host, Agent: p.Receipt.Agent, State: ReceiptProven, LatencyMS: milliseconds(p.Took),
 		HostMS: milliseconds(p.Receipt.Gone - p.Receipt.Asked), Instance: p.Receipt.Instance, Frames: p.Receipt.Frames, Handles: p.Receipt.Handles,
 		VerifiedAt: now.UTC(), Encoded: base64.StdEncoding.EncodeToString(encoded)}
 	if v := c.byID[p.Receipt.Command.String()]; v != nil {
@@ -204,7 +209,7 @@ func (c *commands) proven(host string, p *authority.Proof, encoded []byte, now t
 			c.save(v)
 		}
 	}
-	return r
+	return r, p, nil
 }
 
 // failed notes why a receipt is not there yet.

@@ -256,12 +256,12 @@ func (c *connection) receipt(r evidence.ProvenReceipt) {
 		refuse(fmt.Errorf("%s: %w: expected %d PCRs, found %d", c.id, authority.ErrReceipt, quote.PCRs, len(r.PCRs)))
 		return
 	}
-	p, err := s.authority.Receipt(c.id, c.ak, r.Receipt, &quote.Quote{Attest: r.Attest, Signature: r.Signature, PCRs: [quote.PCRs][]byte(r.PCRs)})
+	q := &quote.Quote{Attest: r.Attest, Signature: r.Signature, PCRs: [quote.PCRs][]byte(r.PCRs)}
+	proof, p, err := s.commands.prove(s.authority, c.id, c.ak, r.Receipt, q, s.c.Now())
 	if err != nil {
 		refuse(err)
 		return
 	}
-	proof := s.commands.proven(c.id, p, r.Receipt, s.c.Now())
 	c.state.gone(proof.Agent, proof.Instance, s.c.Now())
 	s.metrics.receipts.WithLabelValues("verified").Inc()
 	s.metrics.latency.Observe(p.Took.Seconds())
