@@ -203,6 +203,9 @@ func network(r story.Report) story.Network {
 
 // trouble tells whether a report is of something that a person should see.
 func trouble(r story.Report) bool {
+	if r.Stage == "verifier away" && r.Values["reason"] == "EOF" {
+		return false // the verifier hung up, and says itself why
+	}
 	for _, word := range []string{"service exit", "service refused", "verifier away", "lease lapsed", "no address"} {
 		if strings.HasPrefix(r.Stage, word) {
 			return true

@@ -83,6 +83,20 @@ type event struct {
 	Quoted    map[string]map[string]string `json:"quoted"`
 	Baseline  map[string]map[string]string `json:"baseline"`
 	EAR       string                       `json:"ear"`
+	Address   string                       `json:"address"`
+	Text      string                       `json:"text"`
+	Host      string                       `json:"host"`
+	Lease     string                       `json:"lease"`
+	Duration  int64                        `json:"duration_ms"`
+	Refused   []string                     `json:"refused"`
+	Agent     string                       `json:"agent"`
+	Instance  uint64                       `json:"instance"`
+	Reason    string                       `json:"reason"`
+	Command   string                       `json:"command"`
+	Latency   int64                        `json:"latency_ms"`
+	Frames    uint64                       `json:"frames"`
+	Handles   uint64                       `json:"handles"`
+	Verified  bool                         `json:"receipt_verified"`
 	Total     int64                        `json:"total_ms"`
 	Stages    map[string]int64             `json:"stages_ms"`
 }

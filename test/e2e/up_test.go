@@ -50,21 +50,46 @@ func affirmed(t *testing.T, o outcome) event {
 	return v
 }
 
-// From nothing to a verdict, and again with what the first run made. Whatever
+// killed checks that the sample agent ran on a lease, was refused a call, and that its
+// end is proven.
+func killed(t *testing.T, o outcome) {
+	t.Helper()
+	if l := o.last(t, "lease"); len(l.Lease) != 32 || l.Duration != 120_000 || len(l.Refused) != 0 {
+		t.Errorf("lease %+v", l)
+	}
+	if e := o.last(t, "agent.running"); e.Agent != "hello" || e.Instance != 1 {
+		t.Errorf("agent.running %+v", e)
+	}
+	if e := o.last(t, "agent.denied"); e.Agent != "hello" || !strings.Contains(e.Reason, "Attest") || !strings.Contains(e.Reason, "does not admit the right attest") {
+		t.Errorf("agent.denied %+v", e)
+	}
+	// A spinning agent has more frames than its runtime's image alone.
+	if e := o.last(t, "agent.killed"); !e.Verified || e.Agent != "hello" || e.Frames < 1000 || e.Handles < 5 || e.Latency <= 0 || len(e.Command) != 32 {
+		t.Errorf("agent.killed %+v", e)
+	}
+}
+
+// From nothing to a verdict, to an agent and to its proven end, and again with what the first run made. Whatever
 // the machine's size, the predictions that were made before it booted hold.
 func TestUp(t *testing.T) {
 	s := newSite(t)
 	first := s.up()
 	affirmed(t, first)
-	order := "keys image machine firmware boot kernel service enrolled verdict summary"
+	killed(t, first)
+	order := "keys image machine firmware boot kernel service admitted connected enrolled verdict agent.running agent.denied agent.killed summary"
 	var names []string
 	for _, e := range first.events {
-		if e.Event != "progress" {
+		switch e.Event {
+		case "progress", "network", "lease": // not in one order with their neighbours
+		default:
 			names = append(names, e.Event)
 		}
 	}
 	if got := strings.Join(names, " "); got != order {
 		t.Errorf("events %s, want %s", got, order)
+	}
+	if n := first.last(t, "network"); !strings.HasPrefix(n.Address, "10.0.2.") {
+		t.Errorf("network %+v", n)
 	}
 	if !first.last(t, "image").Built || !first.last(t, "enrolled").First || !first.last(t, "firmware").Secure {
 		t.Errorf("first run: %+v", first.events)
@@ -83,6 +108,7 @@ func TestUp(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := s.up(c.args...)
 			affirmed(t, o)
+			killed(t, o)
 			if o.last(t, "image").Built || o.last(t, "enrolled").First {
 				t.Error("the image was built, or the host enrolled, a second time")
 			}
@@ -229,7 +255,7 @@ func TestPlainStory(t *testing.T) {
 	out := s.plain(append([]string{"up", "--once"}, s.target()...)...)
 	for _, want := range []string{
 		"checked the signature of bootx64.efi", "took over from the firmware", "runs in ring 3", "host enrolled",
-		"AFFIRMING", "PCR 11 equal:", "PCR 0  equal:", "baseline of enrolment", "done: the host proved what it booted", "total",
+		"AFFIRMING", "X25519MLKEM768", "new lease", "was refused a call", "agent hello is dead", "in a quote of the host's TPM", "PCR 11 equal:", "PCR 0  equal:", "baseline of enrolment", "done: the host proved what it booted", "total",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing after %s in\n%s", want, time.Since(begun), out)
