@@ -130,7 +130,7 @@ func init() {
 	}
 	decoder, err = cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
-		MaxNestedLevels: 6, MaxArrayElements: 64, MaxMapPairs: 16, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxNestedLevels: 6, MaxArrayElements: MaxList, MaxMapPairs: 16, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
 		UTF8: cbor.UTF8RejectInvalid,
 	}.DecMode()
 	if err != nil {
