@@ -306,3 +306,25 @@ func TestRevokeLease(t *testing.T) {
 		t.Errorf("%+v, orders %+v", l, h.orders)
 	}
 }
+
+// A host is told everything that is good no more, also if it is much.
+func TestManyRevocations(t *testing.T) {
+	s := newSite(t)
+	s.assign("hello")
+	h := s.enrolled()
+	s.up(h)
+	const many = 300
+	for i := range many {
+		check(t, s.authority.RevokeToken(captoken.ID{1, byte(i), byte(i >> 8)}, "test"))
+	}
+	v, err := s.Command(s.command(captoken.Target{Agent: "hello", Host: h.id}))
+	check(t, err)
+	if v = s.outcome(v.ID); !v.Proven() {
+		t.Errorf("%+v", v)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.orders.Tokens) != many {
+		t.Errorf("it was told of %d", len(h.orders.Tokens))
+	}
+}
