@@ -179,7 +179,11 @@ func (c *Client) ask(ctx context.Context, q *Request) (*Response, error) {
 	return resp, nil
 }
 
-// send writes a frame. When ctx ends in the middle of it nothing more can be sent.
+// writeGrace is how long a frame that is being written may still take when ctx ends.
+const writeGrace = 5 * time.Second
+
+// send writes a frame. When ctx ends in the middle of it, and the rest is not written
+// soon, the session is over: nothing more could be sent.
 func (c *Client) send(ctx context.Context, q *Request) error {
 	b, err := encode(q)
 	if err != nil {
@@ -193,9 +197,20 @@ func (c *Client) send(ctx context.Context, q *Request) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	stop := context.AfterFunc(ctx, func() { c.end(context.Cause(ctx)) })
+	written := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		late := time.NewTimer(writeGrace)
+		defer late.Stop()
+		select {
+		case <-written: // the host has it whole, and its answer is discarded
+		case <-late.C:
+			c.end(context.Cause(ctx))
+		}
+	})
 	defer stop()
-	if err := writeFrame(c.s, b); err != nil {
+	err = writeFrame(c.s, b)
+	close(written)
+	if err != nil {
 		c.end(err)
 		return cause(ctx, c.reason())
 	}
