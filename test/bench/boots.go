@@ -176,6 +176,11 @@ func (b *boots) rows() ([]row, error) {
 		}
 		rows = append(rows, r)
 	}
+	kills, err := killRows(b.calls)
+	if err != nil {
+		return nil, err
+	}
+	rows = append(rows, kills...)
 	var verdict, firmware []float64
 	for _, u := range b.up {
 		verdict, firmware = append(verdict, float64(u.verdict)), append(firmware, float64(u.firmware))

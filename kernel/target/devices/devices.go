@@ -71,6 +71,25 @@ func quote(want string) error {
 	if want := captoken.ChallengeQuote(nonce); !bytes.Contains(fields[0], want[:]) {
 		return fmt.Errorf("the quote of %d bytes does not hold %x, which stands for the nonce", len(fields[0]), want)
 	}
+	receipt := []byte("receipt")
+	proof, err := root.QuoteReceipt([captoken.NonceSize]byte{1}, receipt)
+	if err != nil {
+		return err
+	}
+	if want := captoken.ReceiptQuote([captoken.NonceSize]byte{1}, captoken.ReceiptHash(receipt)); !bytes.Contains(proof.Attest, want[:]) {
+		return errors.New("the quote of a receipt does not hold its hash")
+	}
+	id, err := root.HostID()
+	if err != nil {
+		return err
+	}
+	resets, err := root.ResetCount()
+	if err != nil {
+		return err
+	}
+	if len(id) != len("host-0123456789abcdef") || resets == 0 {
+		return fmt.Errorf("host id %q, reset count %d", id, resets)
+	}
 	// What boot measured is there: PCR 9 has the manifest and the kernel.
 	if pcr9 := fields[2][9*32:][:32]; bytes.Equal(pcr9, make([]byte, 32)) {
 		return errors.New("PCR 9 is zero")

@@ -194,6 +194,8 @@ func (s *Suite) config(r *run) process.Config {
 			{Name: abi.CapAttest, Type: abi.TypeAttestor, Rights: abi.RightInvoke, Object: attestor{}},
 			{Name: abi.CapEventLog, Type: abi.TypeBlob, Rights: abi.RightRead, Object: strings.NewReader(blob)},
 			{Name: abi.CapSend + "SELF", Type: abi.TypeEndpoint, Rights: abi.RightWrite, Object: port},
+			{Name: abi.CapFrames, Type: abi.TypeFrames, Rights: abi.RightRead | abi.RightWrite, Object: endless{}},
+			{Name: abi.CapAuthor, Type: abi.TypeAuthority, Rights: abi.RightInvoke, Object: endless{}},
 		},
 	}
 }

@@ -76,6 +76,7 @@ var granted = map[abi.Type]string{
 	abi.TypeProcess: abi.CapSelf, abi.TypeClock: abi.CapClock, abi.TypeLog: abi.CapLog,
 	abi.TypeStream: abi.CapChannel, abi.TypeAttestor: abi.CapAttest, abi.TypeBlob: abi.CapEventLog,
 	abi.TypeEndpoint: abi.CapSend + "SELF", abi.TypeMailbox: abi.CapMailbox,
+	abi.TypeFrames: abi.CapFrames, abi.TypeAuthority: abi.CapAuthor,
 }
 
 func badHandles() error {
@@ -133,13 +134,16 @@ func badPointers() error {
 			}
 			for _, addr := range addrs {
 				args := make([]uint64, len(c.Args))
-				if c.Number == abi.CallAttest {
-					args[0] = abi.AttestQuote
+				if c.Number == abi.CallAttest || c.Number == abi.CallAuthority {
+					args[0] = abi.AttestQuote // an operation of both
 				}
 				if c.Number == abi.CallIPCRecv {
 					args[1], args[2], args[3] = 64, uint64(reflect.ValueOf(info).Pointer()), abi.IPCInfo
 				}
 				args[i], args[i+1] = addr, 64
+				if c.Number == abi.CallFrameRead {
+					args[i+1] = 2 * abi.MaxFrame // with less room it takes nothing
+				}
 				switch a.Name {
 				case "handles":
 					args[i+1] = abi.MaxHandles
