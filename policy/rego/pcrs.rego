@@ -14,7 +14,7 @@ meaning := {
 	"7": "Secure Boot keys",
 	"8": "slot, configuration and command line",
 	"9": "manifest and kernel",
-	"11": "services and policy",
+	"11": "services, agents and policy",
 }
 
 pcr_denials := array.flatten([

@@ -265,8 +265,13 @@ func TestBooted(t *testing.T) {
 			return e
 		},
 			[]string{"pcr.11.differs", "pcr.11.event"}, "event 1 of PCR 11: expected aios.service attestd"},
+		{"another agent", func(e []event) []event {
+			e[find(t, e, 11, 2)] = tagged(11, "aios.agent hello sha256:00 size=1")
+			return e
+		},
+			[]string{"pcr.11.differs", "pcr.11.event"}, "event 3 of PCR 11: expected aios.agent hello"},
 		{"a service more", func(e []event) []event { return append(e, tagged(11, "aios.service evil sha256:00 size=1")) },
-			[]string{"pcr.11.differs", "pcr.11.event"}, "event 3 of PCR 11 is not expected"},
+			[]string{"pcr.11.differs", "pcr.11.event"}, "event 5 of PCR 11 is not expected"},
 		{"other firmware", func(e []event) []event { e[find(t, e, 0, 1)].hashed = []byte("new firmware"); return e }, []string{"pcr.0.differs"}, "PCR 0 (firmware)"},
 		{"another option ROM", func(e []event) []event { e[find(t, e, 2, 0)].hashed = []byte("new ROM"); return e }, []string{"pcr.2.differs"}, "PCR 2 (option ROMs and drivers)"},
 	} {

@@ -37,6 +37,8 @@ func newImage(t testing.TB, version uint64, signer string) image {
 	m := &manifest.Manifest{
 		Version: version, Kernel: file("kernel.elf"), Policy: file("policy.tar.gz"),
 		Services: []manifest.Service{{Name: "attestd", Image: file("attestd.elf"), Restart: manifest.RestartAlways, Memory: 1 << 20}},
+		Runtimes: []manifest.Runtime{{Name: "wasmhost", Image: file("wasmhost.elf")}},
+		Agents:   []manifest.Agent{{Name: "hello", Image: file("hello.wasm"), Runtime: "wasmhost", Memory: 1 << 20}},
 	}
 	seed := sha256.Sum256([]byte(signer))
 	key, err := mldsa.NewPrivateKey(seed[:])
