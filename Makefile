@@ -119,6 +119,7 @@ lint: ## gofmt, vet in the plain tree and with every build tag
 	@test -z "$$($(GO) run cmd/gofmt -l . | tee -a /dev/stderr)" || { echo "lint: the files above are not formatted: gofmt -w" >&2; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) vet -tags e2e,swtpm ./...
+	@GOOS=wasip1 GOARCH=wasm $(GO) vet ./agents/... ./sdk/go/agent
 	@# What is built for the machine alone, as far as it does without the overlay. There addresses are numbers.
 	@$(GO) vet -tags aios -unsafeptr=false -framepointer=false ./kernel/metal ./kernel/machine ./kernel/target/ring0
 
