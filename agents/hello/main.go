@@ -32,8 +32,10 @@ func run() error {
 		return err
 	}
 	fmt.Printf("hello from %s, %d ms after the host's boot\n", os.Args[0], up.Milliseconds())
-	if err := echo("ping"); err != nil {
-		return err
+	for _, text := range []string{"ping", "pong"} {
+		if err := echo(text); err != nil {
+			return err
+		}
 	}
 	allocate(8 << 20)
 	return forbidden()

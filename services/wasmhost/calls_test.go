@@ -74,7 +74,7 @@ func TestCalls(t *testing.T) {
 		{"send, number nowhere", "send", nil, []uint64{echodHandle, at, 5, at, 0, 0, edge}, abi.Fault},
 		{"receive", "receive", message("hi"), []uint64{at, 10, 0, out}, 0},
 		{"receive with too little room", "receive", message("hello"), []uint64{at, 4, 0, out}, abi.MessageSize},
-		{"receive, and the sender is gone", "receive", nil, []uint64{at, 10, 0, out}, abi.Pipe},
+		{"receive, and the sender is gone", "receive", func(f *fake) { f.gone = 1 }, []uint64{at, 10, 0, out}, abi.Pipe},
 		{"receive behind the end", "receive", message("hi"), []uint64{edge, 10, 0, out}, abi.Fault},
 		{"receive with room behind the end", "receive", message("hi"), []uint64{0, pageSize + 1, 0, out}, abi.Fault},
 		{"receive, block nowhere", "receive", message("hi"), []uint64{at, 10, 0, pageSize - 87}, abi.Fault},
@@ -133,10 +133,11 @@ func TestReceiveTellsOfTheMessage(t *testing.T) {
 	if info, _ := m.Read(out, abi.IPCInfo); !bytes.Equal(info, want) {
 		t.Errorf("block %x\nwant  %x", info, want)
 	}
-	if do(t, "receive", f, m, at, 10, 0, out); true {
-		if info, _ := m.Read(out, 8); binary.LittleEndian.Uint64(info) != 9 {
-			t.Errorf("the sender that is gone is %x", info)
-		}
+	f.gone = 1
+	m.Write(out, make([]byte, abi.IPCInfo))
+	e := do(t, "receive", f, m, at, 10, 0, out)
+	if info, _ := m.Read(out, 8); e != abi.Pipe || binary.LittleEndian.Uint64(info) != 9 {
+		t.Errorf("%v: the sender that is gone is %x", e, info)
 	}
 }
 

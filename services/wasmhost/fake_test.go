@@ -20,6 +20,8 @@ type fake struct {
 	mu      sync.Mutex
 	lines   []string
 	inbox   []aios.Message
+	gone    int       // senders whose end stands behind the inbox
+	mute    bool      // the service takes messages and gives no answer
 	refuse  abi.Errno // of everything but the log
 	logs    abi.Errno // of the log
 	quote   abi.Errno
@@ -84,6 +86,10 @@ func (f *fake) Send(to abi.Handle, p []byte, _ time.Duration, handles ...abi.Han
 			return 0, abi.BadHandle
 		}
 		delete(f.open, h)
+		f.gone++ // it gives the endpoint up in either case
+		if f.mute {
+			continue
+		}
 		f.inbox = append(f.inbox, aios.Message{From: 9, Number: uint64(f.sent) + 1, Data: append([]byte(nil), p...)})
 	}
 	f.sent++
@@ -91,8 +97,12 @@ func (f *fake) Send(to abi.Handle, p []byte, _ time.Duration, handles ...abi.Han
 }
 
 func (f *fake) Receive(p []byte, _ time.Duration) (aios.Message, error) {
-	if len(f.inbox) == 0 {
+	switch {
+	case len(f.inbox) == 0 && f.gone > 0, len(f.inbox) > 0 && f.gone > len(f.inbox): // the end of one that has answered before
+		f.gone--
 		return aios.Message{}, &aios.GoneError{From: 9}
+	case len(f.inbox) == 0:
+		return aios.Message{}, abi.TimedOut
 	}
 	m := f.inbox[0]
 	if len(m.Data) > len(p) {

@@ -23,7 +23,7 @@ func TestHello(t *testing.T) {
 	}
 	text := f.log()
 	for _, want := range []string{
-		"ready module_bytes=", "hello from hello, 7000 ms after", `echod answered "ping"`, "allocated 8 MiB, last byte 0xa5",
+		"ready module_bytes=", "hello from hello, 7000 ms after", `echod answered "ping"`, `echod answered "pong"`, "allocated 8 MiB, last byte 0xa5",
 		"refused as it has to be: ask for a quote: the handle lacks the right for this",
 	} {
 		if !strings.Contains(text, want) {
@@ -44,6 +44,7 @@ func TestHelloIsRefused(t *testing.T) {
 		want   string
 	}{
 		{"lapsed", func(f *fake) { f.refuse = abi.Lapsed }, "read the clock: lapsed"},
+		{"the peer gives no answer", func(f *fake) { f.mute = true }, "echod: wait for an answer: process 9 is gone, or gave its endpoint up"},
 		{"granted a quote", func(f *fake) { f.quote = 0 }, "got a quote, which this agent's token must not admit"},
 		{"another error", func(f *fake) { f.quote = abi.IO }, "expected to be denied a quote: ask for a quote: input or output failed"},
 	} {
