@@ -15,4 +15,6 @@ type UserContext struct {
 	FX     uint64 // physical address of the vector state (XSAVE area, one page)
 	Fast   uint64 // address of the capability table for calls answered in the entry, 0: none
 	Kicked uint64 // set by a kick that came while the thread was not in ring 3
+	ID     uint64 // of the process, for those that it sends messages to
+	Began  int64  // nanoseconds since boot at which the call of the last run began, 0: just now
 }

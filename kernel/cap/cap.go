@@ -201,12 +201,19 @@ func (t *Table) remove(h abi.Handle) (Capability, bool) {
 	}
 	c := Capability{*r.object.Load(), abi.Type(state >> 24), abi.Rights(state) & 0xffffff}
 	r.state.Store(pack(h.Generation(), abi.TypeNone, 0))
+	Barrier()
 	r.object.Store(&none)
 	if h.Generation() != maxGeneration {
 		t.free = append(t.free, h.Index())
 	}
 	return c, true
 }
+
+// Barrier returns when every Lookup in trap context that began before, and all use
+// of what it found, is over. The collector does not see what trap context holds, so
+// the table drops no reference before. The machine sets it; elsewhere there is no
+// trap context.
+var Barrier = func() {}
 
 // none stands in a closed slot, so that a lookup that races finds something to read.
 var none any

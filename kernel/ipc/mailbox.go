@@ -1,9 +1,10 @@
 package ipc
 
 import (
-	"sync"
+	"runtime"
 
 	"aios/kernel/abi"
+	"aios/kernel/cap"
 )
 
 // Limits bound a mailbox.
@@ -32,7 +33,7 @@ type Mailbox struct {
 	quota  *Quota
 	pool   *Pool
 
-	mu        sync.Mutex
+	mu        lock
 	free      *slot
 	queue     slotQueue
 	last      MessageID
@@ -40,6 +41,7 @@ type Mailbox struct {
 	gone      departures
 	senders   waitQueue // for room
 	receivers waitQueue // for something to receive
+	parked    uint64    // the thread that waits for it in trap context, before them, or did; 0: none
 	stopped   bool
 	closed    bool
 }
@@ -84,7 +86,10 @@ func (b *Mailbox) Close() int {
 	b.queue = slotQueue{}
 	b.senders.wakeAll()
 	b.receivers.wakeAll()
+	b.unpark()
 	b.mu.Unlock()
+	cap.Barrier() // the port does not lead here any more
+	runtime.KeepAlive(b)
 
 	n := 0
 	for dropped.head != nil {
@@ -124,8 +129,11 @@ func (b *Mailbox) wake() {
 	if c := b.senders.head; c != nil && b.room(c.need) {
 		c.Waiter.Wake()
 	}
-	if c := b.receivers.head; c != nil && b.ready() {
-		c.Waiter.Wake()
+	if b.ready() {
+		b.unpark()
+		if c := b.receivers.head; c != nil {
+			c.Waiter.Wake()
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"aios/kernel/abi"
 	"aios/kernel/cap"
+	"aios/kernel/ipc"
 	"aios/kernel/metal"
 	"aios/kernel/process"
 	"aios/kernel/vdso"
@@ -21,6 +22,9 @@ type Machine struct{}
 // New installs the fast path of the SYSCALL entry and returns the machine.
 func New() Machine {
 	metal.SetFast(fast)
+	cap.Barrier = metal.Barrier
+	ipc.Unpark = func(thread uint64, b *ipc.Mailbox) { metal.Unpark(thread, place(b)) }
+	metal.SetHot(hot)
 	return Machine{}
 }
 

@@ -30,6 +30,9 @@ type thread struct {
 	deadline int64   // end of the ring-3 quantum
 	kicked   uint64  // RunUser must return
 	fast     uintptr // capability table for calls answered in the entry
+	id       uint64  // of the program
+	parked   uintptr // what it waits for in trap context
+	began    int64   // when it began to
 	ksave    [22]uint64
 	ksfs     uint64
 }
@@ -61,6 +64,7 @@ type percpu struct {
 	flush    uint32 // TLB shoot-down request
 	online   uint32
 	fastX15  [2]uint64
+	owed     uint64 // a program was made ready and no CPU told
 }
 
 const (
@@ -70,6 +74,7 @@ const (
 	stFutex
 	stSleep
 	stEpoll
+	stParked // in ring 3, in a call that is answered in trap context
 )
 
 // Selectors. SYSCALL and SYSRET fix their order (Intel SDM 2B, SYSRET).

@@ -99,6 +99,21 @@ func ready(t *thread) {
 	} else {
 		kernelQueue.put(t)
 	}
+	wakeCPU(t.user == 0)
+}
+
+// readySoon is ready for a program that this CPU's own, which has sent it a message,
+// will most likely make room for at once, to wait for the answer. No CPU is told
+// before this one enters the kernel again; the tick sees to it in any case.
+func readySoon(t *thread) {
+	t.state = stReady
+	userQueue.put(t)
+	thisCPU().owed = 1
+}
+
+// wakeCPU makes another CPU look at the queues: one that idles or, if the kernel has
+// something to run, one that is in ring 3.
+func wakeCPU(kernel bool) {
 	if ncpus == 1 {
 		return
 	}
@@ -115,7 +130,7 @@ func ready(t *thread) {
 			inUser = i
 		}
 	}
-	if t.user == 0 && inUser >= 0 {
+	if kernel && inUser >= 0 {
 		sendIPI(cpus[inUser].apic, vecReschedule)
 	}
 }
@@ -181,9 +196,12 @@ func expire() {
 			nextWake = min(nextWake, t.wake)
 			continue
 		}
-		if t.state == stFutex {
+		switch t.state {
+		case stFutex:
 			wakeup(t, -etimedout)
-		} else {
+		case stParked:
+			unpark(t)
+		default:
 			wakeup(t, 0)
 		}
 	}

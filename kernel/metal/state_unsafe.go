@@ -49,6 +49,7 @@ var (
 	trapFn    func(*thread)                                            = trap
 	nestedFn  func(*thread)                                            = nestedTrap
 	fastFn    func(table, number, handle, tsc uint64) (uint64, uint64) = fastNone
+	hotFn     func(*Hot) bool                                          = hotNone
 )
 
 // Firmware state of the boot stage.

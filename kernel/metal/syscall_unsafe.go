@@ -33,6 +33,8 @@ const (
 	sysMapDevice
 	sysEFICall
 	sysControl
+	sysUnpark
+	sysBarrier
 )
 
 var (

@@ -11,6 +11,7 @@ func trap(t *thread) {
 		return
 	}
 	lock()
+	owed := thisCPU().owed
 	switch v := t.vec; {
 	case v == vecSpurious:
 	case v == vecTimer:
@@ -45,6 +46,11 @@ func trap(t *thread) {
 	c := thisCPU()
 	if n := c.thread(); n.state != stRunning || n.user != 0 && kernelQueue.head != 0 {
 		pick()
+	}
+	if owed != 0 {
+		if c.owed = 0; userQueue.head != 0 {
+			wakeCPU(false)
+		}
 	}
 	if n := c.thread(); n.pending&^n.mask != 0 && n.user == 0 && c.cur != c.idle {
 		deliver(n)

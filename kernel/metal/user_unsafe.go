@@ -17,6 +17,8 @@ type userContext struct {
 	fx     uint64 // physical address of the program's vector state
 	fast   uint64 // capability table for calls answered in the entry, or 0
 	kicked uint64 // a kick that came while the program was not in ring 3
+	id     uint64 // of the program, for those that it sends to
+	began  int64  // when the call began that the program left ring 3 for, 0: now
 }
 
 const (
@@ -59,6 +61,8 @@ func runUser(t *thread) {
 	t.cr3 = c.cr3
 	t.user = p
 	t.fast = uintptr(c.fast)
+	t.id = c.id
+	c.began, t.began = 0, 0
 	t.deadline = now() + c.quota
 	t.fxp = phys(uintptr(c.fx))
 	t.fxv = 1
@@ -80,6 +84,10 @@ func userTick(t *thread) {
 
 func userTrap(t *thread) {
 	if t.vec == vecSyscall {
+		// Safety: a Hot is a thread by another name.
+		if t.kicked == 0 && t.fast != 0 && hotFn((*Hot)(ptr(addr(t)))) {
+			return
+		}
 		exitUser(t, exitSyscall)
 		return
 	}
@@ -96,6 +104,7 @@ func exitUser(t *thread, reason uint64) {
 	}
 	c.reason = reason
 	c.fs = t.fs
+	c.began, t.began = t.began, 0
 	*kf = t.ksave
 	t.fs = t.ksfs
 	t.cr3 = rootTable
@@ -104,7 +113,8 @@ func exitUser(t *thread, reason uint64) {
 }
 
 // kick makes the RunUser of context p return; if it is not in ring 3 now, its
-// next RunUser returns at once.
+// next RunUser returns at once. A parked one returns with its call, to go the long
+// way: it is for the goroutine to say how the wait ends.
 func kick(p uintptr) {
 	for i := 1; i < nthreads; i++ {
 		t := asThread(threads[i])
@@ -112,7 +122,9 @@ func kick(p uintptr) {
 			continue
 		}
 		t.kicked = 1
-		if t.cpu == 0 {
+		if t.state == stParked {
+			unpark(t)
+		} else if t.cpu == 0 {
 			// Waiting for a CPU with its program's registers: it is the kernel's now.
 			userQueue.remove(t)
 			exitUser(t, exitKick)
@@ -327,6 +339,13 @@ func own(t *thread) {
 		r = 0
 	case sysMapDevice:
 		r = mapDevice(uintptr(t.di), uintptr(t.si))
+	case sysUnpark:
+		if x := parkedThread(t.di, uintptr(t.si)); x != nil {
+			unpark(x)
+		}
+		r = 0
+	case sysBarrier: // who is asked by hotFn holds the lock, which is ours now
+		r = 0
 	case sysControl:
 		if r = -efault; touch(uintptr(t.di), 32) {
 			*(*Control)(ptr(uintptr(t.di))) = Control{uint32(thisCPU().apic), readCR0(), readCR4(), rdmsr(0xc0000080)}

@@ -73,7 +73,11 @@ func (k *parking) Wake() {
 // park prepares the thread for a call that may wait, and tells whether it may.
 func (t *thread) park(timeout uint64) bool {
 	t.parking.until = forever
-	if now := t.p.machine.Now(); timeout <= uint64(1<<63-1-now) {
+	now := time.Duration(t.ctx.Began) // it has waited since then, in trap context
+	if now == 0 {
+		now = t.p.machine.Now()
+	}
+	if timeout <= uint64(1<<63-1-now) {
 		t.parking.until = now + time.Duration(timeout)
 	}
 	return timeout != 0

@@ -264,3 +264,34 @@ func TestInfoLayout(t *testing.T) {
 		t.Errorf("the info has %d bytes", abi.IPCInfo)
 	}
 }
+
+// A thread that was parked in trap context, and then sent the long way, has waited
+// since then.
+func TestParkedTimeCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(11)
+		p := s.start(t, s, func(u *user) {
+			h := handles(u)
+			time.Sleep(time.Hour)
+			began := s.m.Now()
+			time.Sleep(40 * time.Minute)
+			u.c.Began = int64(began)
+			before := s.m.Now()
+			_, r := u.recv(h["MAILBOX"], uint64(time.Hour))
+			is(t, "parked for 40 minutes of an hour", r, abi.TimedOut)
+			if d := s.m.Now() - before; d != 20*time.Minute {
+				t.Errorf("waited %v more, want 20 minutes", d)
+			}
+			u.c.Began = 0
+			before = s.m.Now()
+			_, r = u.recv(h["MAILBOX"], uint64(time.Hour))
+			is(t, "not parked", r, abi.TimedOut)
+			if d := s.m.Now() - before; d != time.Hour {
+				t.Errorf("waited %v, want an hour", d)
+			}
+		})
+		if e := p.Wait(); !e.OK {
+			t.Error(e.Reason)
+		}
+	})
+}

@@ -58,6 +58,7 @@ func (p *Process) newThread(parent *thread) (*thread, error) {
 		vectorInit(vector)
 	}
 	ctx.Quota = int64(quantum)
+	ctx.ID = uint64(p.cfg.PID)
 	return t, nil
 }
 
