@@ -12,7 +12,7 @@ import (
 // The entry code addresses these fields by number.
 func TestUserContextOffsets(t *testing.T) {
 	order := []string{"R15", "R14", "R13", "R12", "R11", "R10", "R9", "R8", "BP", "DI", "SI", "DX", "CX", "BX", "AX",
-		"Vec", "Err", "RIP", "CS", "Flags", "SP", "SS", "CR3", "Quota", "CR2", "Reason", "FS", "FX", "Fast", "Kicked"}
+		"Vec", "Err", "RIP", "CS", "Flags", "SP", "SS", "CR3", "Quota", "CR2", "Reason", "FS", "FX", "Fast", "Kicked", "ID", "Began"}
 	typ := reflect.TypeFor[UserContext]()
 	if typ.NumField() != len(order) || typ.Size() != uintptr(8*len(order)) {
 		t.Fatalf("UserContext has %d fields in %d bytes, want %d fields of 8", typ.NumField(), typ.Size(), len(order))
