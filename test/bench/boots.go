@@ -155,9 +155,11 @@ func (b *boots) rows() ([]row, error) {
 		name, text, ours, peer string
 		of                     func([]float64) float64 // of the batches of one boot
 	}{
-		{"null", "null call / getpid", "null", "getpid", median},
+		{"null", "null call / getpid (goal: 0.5)", "null", "getpid", median},
 		{"null_fastest", "the same, the fastest batch of each boot", "null", "getpid", slices.Min[[]float64]},
 		{"clock_read", "ClockRead / clock_gettime", "clock_read", "clock_gettime", median},
+		{"ipc", "IPC round trip of 64 bytes / over two pipes (goal: 0.25)", "ipc_round_trip", "pipe_round_trip", median},
+		{"ipc_1cpu", "the same / over two pipes on one processor", "ipc_round_trip", "pipe_round_trip_1cpu", median},
 		{"time_now", "Go's time.Now", "time_now", "time_now", median},
 		{"personality_getpid", "getpid of the Linux personality / getpid", "getpid", "getpid", median},
 		{"personality_clock", "clock_gettime of the personality / clock_gettime", "clock_gettime", "clock_gettime", median},

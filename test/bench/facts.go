@@ -84,12 +84,17 @@ type peers struct {
 	Stub          string `json:"efi_stub"`
 	GoAttestation string `json:"go_attestation"`
 	SecondMLDSA   string `json:"filippo_mldsa"`
+	JWX           string `json:"jwx"`
+	Biscuit       string `json:"biscuit_go"`
 }
 
 // peerVersions asks the module for its dependencies' versions.
 func peerVersions(ctx context.Context, d *debian) (peers, error) {
 	p := peers{Kernel: d.kernelPackage, Stub: d.stubPackage}
-	for path, into := range map[string]*string{"github.com/google/go-attestation": &p.GoAttestation, "filippo.io/mldsa": &p.SecondMLDSA} {
+	for path, into := range map[string]*string{
+		"github.com/google/go-attestation": &p.GoAttestation, "filippo.io/mldsa": &p.SecondMLDSA,
+		"github.com/lestrrat-go/jwx/v3": &p.JWX, "github.com/biscuit-auth/biscuit-go/v2": &p.Biscuit,
+	} {
 		out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", path).Output()
 		if err != nil {
 			return p, fmt.Errorf("go list -m %s: %w", path, err)

@@ -27,6 +27,8 @@ var hot = []struct{ benchmark, name, text string }{
 	{"Appraise", "appraisal", "appraisal: quote, log, predictions, policy"},
 	{"Verify", "mldsa_verify", "ML-DSA-65 verification / filippo.io/mldsa"},
 	{"ParseVerify", "mldsa_parse_verify", "ML-DSA-65, key parsing too / filippo.io/mldsa"},
+	{"TokenJWT", "token_jwt", "token verification / JWT, ES256, by jwx"},
+	{"TokenBiscuit", "token_biscuit", "token verification / Biscuit, Ed25519, by biscuit-go"},
 	{"Check", "capability_check", "capability check of a handle"},
 }
 

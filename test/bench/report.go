@@ -54,7 +54,8 @@ func (r *report) facts() [][2]string {
 	return [][2]string{
 		{"machine", r.Machine.String()},
 		{"commit", r.Commit},
-		{"peers", fmt.Sprintf("%s; %s; go-attestation %s; filippo.io/mldsa %s", r.Peers.Kernel, r.Peers.Stub, r.Peers.GoAttestation, r.Peers.SecondMLDSA)},
+		{"peers", fmt.Sprintf("%s; %s; go-attestation %s; filippo.io/mldsa %s; jwx %s; biscuit-go %s",
+			r.Peers.Kernel, r.Peers.Stub, r.Peers.GoAttestation, r.Peers.SecondMLDSA, r.Peers.JWX, r.Peers.Biscuit)},
 		{"turns", fmt.Sprintf("%d of each machine, %d of the Go benchmarks, taken in alternation; %s in all", r.Rounds, hotRounds, r.Took)},
 		{"lost", lost},
 	}
@@ -128,8 +129,15 @@ strayed from it. Less is better; a row in which AIOS took longer is marked LOST.
   virtual machines differ in their disk alone. "null" checks a capability and returns; it and ClockRead are answered in
   the entry of the system call. Whatever else runs on the host disturbs most batches of some boots, hence the row of the
   fastest. The Linux personality serves what the Go runtime of a ring-3 program asks for: each of its calls wakes a
-  goroutine of the kernel, time.Now makes two of them, and where Linux has a clock that its vDSO can read, time.Now makes
-  none there. Under emulation (TCG) the ratios hold for this virtual machine and say little about KVM or hardware.
+  goroutine of the kernel. time.Now makes none: it reads a page that the kernel gave the program; Linux's does the same
+  where Linux trusts the processor's counter, which it does not under emulation. Under emulation (TCG) the ratios hold for this virtual machine and say little about KVM or hardware.
+- **IPC**: 64 bytes from one process to another and 64 back, both waiting by a blocking call; on Debian's kernel over two
+  pipes, where its scheduler puts the two, and with both held to one processor. A message here carries its sender's id
+  and its number, and each call checks a capability. Short messages to a process that waits are copied in trap context;
+  longer ones, and those with handles, wake goroutines of the kernel and take many times as long.
+- **Tokens**: all three name agent, host, times and rights, and are checked for them. Ours is signed with ML-DSA-65 and is
+  ten times as long; the others' signatures are ES256 and Ed25519, which a quantum computer could forge. Signature keys
+  are parsed before. What the libraries cost beside the signature counts: that is what an application pays.
 - **Reset to verdict**: from the start of QEMU until a verifier has the host's quote, has appraised it and has said
   "affirming" (` + "`aios up --once`" + `, image built, host enrolled), beside the time until Debian's kernel runs the first
   program of its initial RAM disk, and proves nothing. That kernel is a signed unified kernel image with systemd's EFI

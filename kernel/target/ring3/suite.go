@@ -46,6 +46,34 @@ func (s *Suite) Bench(line func(string)) error {
 	if e := p.Wait(); !e.OK {
 		return errors.New(e.Reason)
 	}
+	return s.benchMessages(lineFunc(line))
+}
+
+// benchMessages has two programs measure a round trip between them.
+func (s *Suite) benchMessages(line lineFunc) error {
+	var ps, pc ipc.Port
+	server, err := process.Start(s.Machine, s.half("ipcbenchecho", serverID, &ps, &pc, &memoryLog{}))
+	if err != nil {
+		return err
+	}
+	cfg := s.half("ipcbench", clientID, &pc, &ps, &memoryLog{})
+	for i := range cfg.Grants {
+		if cfg.Grants[i].Name == abi.CapLog {
+			cfg.Grants[i].Object = line
+		}
+	}
+	client, err := process.Start(s.Machine, cfg)
+	if err != nil {
+		server.Kill("no client")
+		return err
+	}
+	if e := client.Wait(); !e.OK {
+		server.Kill("the client has ended")
+		return errors.New("client: " + e.Reason)
+	}
+	if e := server.Wait(); !e.OK {
+		return errors.New("server: " + e.Reason)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -10,7 +11,11 @@ import (
 	aios "aios/sdk/go"
 )
 
-func init() { things["bench"] = bench }
+func init() {
+	things["bench"] = bench
+	things["ipcbench"] = ipcBench
+	things["ipcbenchecho"] = ipcBenchEcho
+}
 
 // callLoop makes a system call with one argument n times: the call and nothing
 // else. Defined in bench_amd64.s.
@@ -39,16 +44,60 @@ func bench() error {
 	call := func(number, argument uint64) func(uint64) {
 		return func(n uint64) { callLoop(number, argument, n) }
 	}
-	for _, b := range []struct {
-		name string
-		loop func(n uint64)
-	}{
+	return measure([]timed{
 		{"null", call(uint64(abi.CallNull), uint64(self))},
 		{"clock_read", call(uint64(abi.CallClockRead), uint64(clock))},
 		{"getpid", call(linuxGetpid, 0)},
 		{"clock_gettime", clockLoop},
 		{"time_now", timeLoop},
-	} {
+	})
+}
+
+// ipcBench measures a round trip of 64 bytes to ipcBenchEcho and back.
+func ipcBench() error {
+	debug.SetGCPercent(-1)
+	runtime.LockOSThread()
+	to, box := ends()
+	m := make([]byte, 64)
+	var failed error
+	err := measure([]timed{{"ipc_round_trip", func(n uint64) {
+		for range n {
+			if err := errors.Join(sendOne(to.Handle, m), receiveOne(box.Handle, m)); err != nil {
+				failed = err
+				return
+			}
+		}
+	}}})
+	return errors.Join(err, failed)
+}
+
+// ipcBenchEcho sends back what it receives, until its peer is gone.
+func ipcBenchEcho() error {
+	debug.SetGCPercent(-1)
+	runtime.LockOSThread()
+	to, box := ends()
+	m := make([]byte, 64)
+	for {
+		err := receiveOne(box.Handle, m)
+		if err == nil {
+			err = sendOne(to.Handle, m)
+		}
+		if errors.Is(err, abi.Pipe) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+type timed struct {
+	name string
+	loop func(n uint64)
+}
+
+func measure(loops []timed) error {
+	clock := handle(abi.CapClock)
+	for _, b := range loops {
 		n := uint64(1 << 6)
 		for ; ; n *= 2 {
 			t := now(clock)
