@@ -51,12 +51,18 @@ func (i *instance) narrow(t *token, peers map[*ipc.Port]string) {
 	i.move(t)
 }
 
-// Start starts an agent that may run.
+// Start has an agent run that may: it starts it, unless it runs already. What is being
+// ended does not run.
 func (a *Authority) Start(name string) (uint64, error) {
 	what := "agent refused agent=" + label(name)
 	now, err := a.lockIdentified()
 	if err != nil {
 		return 0, a.refuse(what, err)
+	}
+	if g := a.agents[name]; g != nil && g.run != nil && g.run.cause == 0 {
+		number := g.run.number
+		a.unlock()
+		return number, nil
 	}
 	i, cfg, err := a.prepare(name, now)
 	a.unlock()
@@ -110,7 +116,7 @@ func (a *Authority) prepare(name string, now time.Duration) (*instance, process.
 	case g.killed != nil:
 		return refuse("command %v stopped it; it can run when the verifier has lifted that", g.killed.command)
 	case g.run != nil:
-		return refuse("it runs already, as instance %d", g.run.number)
+		return refuse("its instance %d is not gone yet", g.run.number)
 	case g.token == nil:
 		return refuse("no token for it is installed")
 	case g.token.grant.Quotas.MemoryBytes == 0:
