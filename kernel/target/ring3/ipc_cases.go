@@ -25,6 +25,9 @@ func (s *Suite) ipcCases() []Case {
 		{"ipc: messages of 0 to 65,536 bytes go to and fro, in order; 65,537 are refused", func() error {
 			return s.pair(pair{server: "ipcecho", client: "ipcclient", serverEnd: "exit status 0", say: fmt.Sprintf("the peer is %d", serverID)})
 		}},
+		{"ipc: short messages, into and out of pages that are not there", func() error {
+			return s.pair(pair{server: "ipcshortecho", client: "ipcshort", serverEnd: "exit status 0"})
+		}},
 		{"ipc: a handle moves to the peer and back", func() error {
 			return s.pair(pair{server: "ipcreader", client: "ipchandles", serverEnd: "exit status 0"})
 		}},
