@@ -17,7 +17,8 @@ const (
 	HostVerdict      = "host.verdict"
 	HostLease        = "host.lease"    // it was granted one
 	HostNoLease      = "host.no-lease" // why is in Text
-	HostNotice       = "host.notice"   // what the host did not take of a grant or of orders, or says of its lease
+	HostNotice       = "host.notice"   // what the host did not take of a grant or of orders
+	HostTold         = "host.told"     // what the host says of its lease: held, renewed, lapsed
 	HostForgotten    = "host.forgotten"
 	AgentStarted     = "agent.started"
 	AgentDenied      = "agent.denied" // a call that it has no right to
@@ -34,7 +35,7 @@ const (
 type Event struct {
 	ID       int64     `json:"id" doc:"Grows, also over a restart of the verifier; gaps say nothing"`
 	At       time.Time `json:"at"`
-	Kind     string    `json:"kind" doc:"What happened" enum:"host.enrolled,host.connected,host.disconnected,host.refused,host.verdict,host.lease,host.no-lease,host.notice,host.forgotten,agent.started,agent.denied,agent.gone,command.accepted,command.refused,receipt.verified,receipt.refused,changed,missed"`
+	Kind     string    `json:"kind" doc:"What happened" enum:"host.enrolled,host.connected,host.disconnected,host.refused,host.verdict,host.lease,host.no-lease,host.notice,host.told,host.forgotten,agent.started,agent.denied,agent.gone,command.accepted,command.refused,receipt.verified,receipt.refused,changed,missed"`
 	Host     string    `json:"host,omitempty"`
 	Agent    string    `json:"agent,omitempty"`
 	Instance uint64    `json:"instance,omitempty" doc:"Of the agent, counted by the host's kernel"`

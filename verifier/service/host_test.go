@@ -251,7 +251,7 @@ func TestHappened(t *testing.T) {
 		{"of another boot", [16]byte{2}, evidence.Event{Number: 2, Kind: "gone", Agent: "a", Instance: 1}, "", AgentRunning},
 		{"denied", boot, evidence.Event{Number: 2, Kind: "denied", Agent: "a", Instance: 1, Text: "Attest\x1b[2J"}, AgentDenied, AgentRunning},
 		{"unknown kind", boot, evidence.Event{Number: 3, Kind: "dance", Agent: "a", Instance: 1}, "", AgentRunning},
-		{"lease", boot, evidence.Event{Number: 4, Kind: "lease", Text: "lapsed"}, HostNotice, AgentRunning},
+		{"lease", boot, evidence.Event{Number: 4, Kind: "lease", Text: "lapsed"}, HostTold, AgentRunning},
 		{"about nobody", boot, evidence.Event{Number: 5, Kind: "start", Instance: 2}, "", AgentRunning},
 		{"started again", boot, evidence.Event{Number: 6, Kind: "start", Agent: "a", Instance: 3}, AgentStarted, AgentRunning},
 		{"the end of the instance before", boot, evidence.Event{Number: 7, Kind: "gone", Agent: "a", Instance: 1}, AgentGone, AgentRunning},

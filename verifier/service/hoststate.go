@@ -80,7 +80,7 @@ func (h *hostState) happened(boot [16]byte, e evidence.Event, now time.Time) (ou
 	name, text := printable(e.Agent), printable(e.Text)
 	out = Event{Agent: name, Instance: e.Instance, Text: text}
 	if e.Kind == "lease" {
-		out.Kind = HostNotice
+		out.Kind = HostTold
 		return out, true
 	}
 	a := h.agents[name]

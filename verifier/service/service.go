@@ -238,8 +238,8 @@ func (s *Service) publish(e Event) {
 		attrs = append(attrs, "status", e.Verdict.Status, "round", e.Verdict.Round, "took_ms", e.Verdict.TookMS)
 	case e.Lease != nil:
 		attrs = append(attrs, "lease", e.Lease.ID, "duration_ms", e.Lease.DurationMS, "renewed", e.Lease.Renewed, "tokens", len(e.Lease.Tokens))
-	case e.Receipt != nil:
-		attrs = append(attrs, "latency_ms", e.Receipt.LatencyMS, "frames", e.Receipt.Frames, "handles", e.Receipt.Handles)
+	case e.Kind == ReceiptVerified:
+		attrs = append(attrs, "latency_ms", e.Receipt.LatencyMS, "host_ms", e.Receipt.HostMS, "frames", e.Receipt.Frames, "handles", e.Receipt.Handles)
 	}
 	level := slog.LevelInfo
 	switch e.Kind {
