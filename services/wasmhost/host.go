@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
@@ -35,31 +36,10 @@ func (h *host) run(ctx context.Context, module []byte) (status uint32, err error
 		}
 	}()
 	began := time.Now()
-	ctx = experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(reserve))
-	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
-	r := wazero.NewRuntimeWithConfig(ctx, engine().WithMemoryLimitPages(h.memory).WithDebugInfoEnabled(false))
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
-		return 0, err
-	}
-	if err := h.exportCalls(ctx, r); err != nil {
-		return 0, err
-	}
-	code, err := r.CompileModule(ctx, module)
-	if err != nil {
-		return 0, fmt.Errorf("agent %s: its image cannot be run: %s; build it with GOOS=wasip1 GOARCH=wasm or for WASI preview 1", h.name, brief(err))
-	}
-	if _, ok := code.ExportedFunctions()[entry]; !ok {
-		return 0, fmt.Errorf("agent %s: its module exports no function %s; build a command, not a library", h.name, entry)
-	}
-	if h.compiled != nil {
-		h.compiled()
-	}
 	out := &output{log: h.kernel.Log}
-	config := wazero.NewModuleConfig().WithName("").WithArgs(h.name).WithStdout(out).WithStderr(out).WithStartFunctions().
-		WithRandSource(rand.Reader).WithSysWalltime().WithSysNanotime().WithSysNanosleep()
-	m, err := r.InstantiateModule(ctx, code, config)
+	m, err := h.load(ctx, module, out)
 	if err != nil {
-		return 0, fmt.Errorf("agent %s: its module cannot be linked: %s; it gets wasi_snapshot_preview1 and aios", h.name, brief(err))
+		return 0, fmt.Errorf("agent %s: %w", h.name, err)
 	}
 	h.kernel.Log(fmt.Appendf(nil, "ready module_bytes=%d memory_max_mib=%d start_ms=%d", len(module), h.memory>>4, time.Since(began).Milliseconds()))
 	_, err = m.ExportedFunction(entry).Call(ctx)
@@ -72,6 +52,37 @@ func (h *host) run(ctx context.Context, module []byte) (status uint32, err error
 		return 0, fmt.Errorf("agent %s: it was ended by a trap: %s", h.name, brief(err))
 	}
 	return 0, nil
+}
+
+// load compiles and links the module, and runs nothing of it but a start function, if
+// it has one: that is how WebAssembly initialises a module.
+func (h *host) load(ctx context.Context, module []byte, out *output) (api.Module, error) {
+	ctx = experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(reserve))
+	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
+	r := wazero.NewRuntimeWithConfig(ctx, engine().WithMemoryLimitPages(h.memory).WithDebugInfoEnabled(false))
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := h.exportCalls(ctx, r); err != nil {
+		return nil, err
+	}
+	code, err := r.CompileModule(ctx, module)
+	if err != nil {
+		return nil, fmt.Errorf("its image cannot be run: %s; build it with GOOS=wasip1 GOARCH=wasm or for WASI preview 1", brief(err))
+	}
+	if f, ok := code.ExportedFunctions()[entry]; !ok || len(f.ParamTypes())+len(f.ResultTypes()) > 0 {
+		return nil, fmt.Errorf("its module exports no function %s without parameters and results; build a command, not a library", entry)
+	}
+	if h.compiled != nil {
+		h.compiled()
+	}
+	config := wazero.NewModuleConfig().WithName("").WithArgs(h.name).WithStdout(out).WithStderr(out).WithStartFunctions().
+		WithRandSource(rand.Reader).WithSysWalltime().WithSysNanotime().WithSysNanosleep()
+	m, err := r.InstantiateModule(ctx, code, config)
+	if err != nil {
+		return nil, fmt.Errorf("its module cannot be linked: %s; it gets wasi_snapshot_preview1 and aios", brief(err))
+	}
+	return m, nil
 }
 
 // brief is the first line of an error and no more than fits a line of the log: behind

@@ -117,7 +117,7 @@ func TestBadModules(t *testing.T) {
 		{"cut in half", hello[:len(hello)/2], "its image cannot be run: "},
 		{"last byte missing", hello[:len(hello)-1], "its image cannot be run: "},
 		{"a byte behind", append(bytes.Clone(hello), 0), "its image cannot be run: "},
-		{"no _start", assemble("main", 1, 1, nothing), "its module exports no function _start; build a command"},
+		{"no _start", assemble("main", 1, 1, nothing), "its module exports no function _start without parameters and results; build a command"},
 		{"imports of nobody", assemble("_start", 1, 1, nothing, imported("env", "abort")), "its module cannot be linked: module[env] not instantiated"},
 		{"imports what is not there", assemble("_start", 1, 1, nothing, imported("aios", "reboot")), `"reboot" is not exported in module "aios"`},
 		{"imports with another type", assemble("_start", 1, 1, nothing, imported("aios", "log")), "its module cannot be linked: "},
@@ -223,4 +223,29 @@ func TestMemoryQuota(t *testing.T) {
 	if q, err := memoryQuota(); err != nil || q == 0 {
 		t.Errorf("%d, %v", q, err)
 	}
+}
+
+// Whatever bytes are taken for a module, loading them ends with a module or a reason.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte("\x00asm\x01\x00\x00\x00"))
+	f.Add(assemble("_start", 1, 1, unreachable))
+	f.Add(assemble("_start", 1, 2, selfCall, imported("aios", "log")))
+	f.Add(assemble("_start", 0, 1024, nothing, imported("wasi_snapshot_preview1", "sched_yield")))
+	f.Fuzz(func(t *testing.T, module []byte) {
+		if bytes.Contains(module[min(8, len(module)):], []byte{8}) {
+			return // it may have a start section (id 8), and what runs may run for ever
+		}
+		k := newFake()
+		h := &host{kernel: k, name: "fuzz", memory: 16}
+		m, err := h.load(t.Context(), module, &output{log: k.Log})
+		if err != nil {
+			return
+		}
+		if m.Memory() != nil && m.Memory().Size() > 16*pageSize {
+			t.Errorf("a memory of %d bytes", m.Memory().Size())
+		}
+		if err := m.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"syscall"
 
 	"github.com/tetratelabs/wazero/experimental"
@@ -32,7 +33,7 @@ func memoryQuota() (uint64, error) {
 	if err := syscall.Getrlimit(resident, &l); err != nil {
 		return 0, fmt.Errorf("ask for the memory quota: %w", err)
 	}
-	return l.Cur, nil
+	return min(l.Cur, math.MaxInt64), nil
 }
 
 // linear is a module's memory: a stretch of addresses as long as it can ever become. The
