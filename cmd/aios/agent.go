@@ -167,7 +167,7 @@ func (e *unprovenError) Remedy() string {
 }
 
 type agentAssignCmd struct {
-	File string `arg:"" help:"JSON file (docs/operate-the-verifier.md has an example); - reads standard input." type:"existingfile"`
+	File string `arg:"" help:"JSON file (docs/operate-the-verifier.md has an example); - reads standard input." type:"path"`
 	Name string `help:"Name of the assignment (default: that of the agent)." placeholder:"NAME"`
 	apiFlags
 }
