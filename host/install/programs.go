@@ -32,7 +32,7 @@ const wasmhost = "wasmhost"
 
 // NetdMemory is netd's quota: what it takes with all the connections that it allows
 // (docs/network.md), and as much again.
-const NetdMemory = 96 << 20
+const NetdMemory = 128 << 20
 
 // DefaultPrograms are those of the image that users get. What a token can admit of
 // an agent's capabilities is for the verifier to say; these are what the agent asks for.

@@ -19,7 +19,7 @@ import (
 
 // heapLimit makes the collector work harder before the quota of the manifest ends
 // the process.
-const heapLimit = 40 << 20
+const heapLimit = 96 << 20
 
 // version is set by the build.
 var version = "dev"

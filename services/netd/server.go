@@ -18,7 +18,7 @@ import (
 const (
 	maxClients  = 16
 	maxConns    = 32        // of one client, queries and what is being closed among them
-	maxTotal    = 128       // of all clients
+	maxTotal    = 48        // of all clients
 	maxAttaches = 8         // endpoints of one client
 	window      = 128 << 10 // that a client may send ahead on one connection
 	maxWindow   = 256 << 10 // of what a client lets netd send ahead
