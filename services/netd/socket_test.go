@@ -50,7 +50,7 @@ type world struct {
 	stack  *aiosnet.Stack
 }
 
-func newWorld(t *testing.T, n network) *world {
+func newWorld(t testing.TB, n network) *world {
 	w := &world{port: &ipc.Port{}}
 	w.netd = serveOn(t, w.port, n)
 	w.client = start(t, &ipc.Port{}, w.port)

@@ -29,7 +29,7 @@ var (
 )
 
 // start opens the mailbox at port, which outlives the program.
-func start(t *testing.T, port, netd *ipc.Port) *program {
+func start(t testing.TB, port, netd *ipc.Port) *program {
 	t.Helper()
 	p := &program{id: ipc.ID(lastProgram.Add(1)), port: port}
 	limits := ipc.DefaultLimits
@@ -160,7 +160,7 @@ type running struct {
 	done   sync.WaitGroup
 }
 
-func serveOn(t *testing.T, port *ipc.Port, n network) *running {
+func serveOn(t testing.TB, port *ipc.Port, n network) *running {
 	r := &running{program: start(t, port, nil)}
 	r.server = newServer(n, netdSide{r.program}, t.Logf)
 	r.done.Go(func() {
