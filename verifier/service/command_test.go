@@ -328,3 +328,41 @@ func TestManyRevocations(t *testing.T) {
 		t.Errorf("it was told of %d", len(h.orders.Tokens))
 	}
 }
+
+// A host that is found bad gets no grant, and is told what is to stop all the same.
+func TestBadHostHearsOfCommands(t *testing.T) {
+	s := newSite(t)
+	s.assign("hello")
+	h := s.enrolled()
+	c := s.up(h)
+	c.end()
+	s.awaitKind(0, HostDisconnected, h.id)
+	v, err := s.Command(s.command(captoken.Target{Agent: "hello", Host: h.id}))
+	check(t, err)
+	h.manifest = nil // bad evidence from now on
+	at := s.Position()
+	s.connect(h)
+	s.awaitKind(at, HostNoLease, h.id)
+	if v = s.outcome(v.ID); !v.Proven() || h.running("hello") {
+		t.Errorf("%+v", v)
+	}
+}
+
+// It is told of what was revoked, too, when nothing is to be proven.
+func TestBadHostHearsOfRevocations(t *testing.T) {
+	s := newSite(t)
+	h := s.enrolled()
+	c := s.up(h)
+	<-h.obeyed // when it connected
+	c.end()
+	s.awaitKind(0, HostDisconnected, h.id)
+	check(t, s.RevokeLease(h.id, "test"))
+	h.manifest = nil
+	s.connect(h)
+	<-h.obeyed
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.orders.Leases) != 1 {
+		t.Errorf("orders %+v", h.orders)
+	}
+}

@@ -208,6 +208,7 @@ type fakeHost struct {
 	secret  func([]byte) []byte           // what it makes of a credential
 	hold    func()                        // called in the next challenge, without the lock
 	quoteBy *tpmtest.TPM                  // whose quotes it passes off as its own
+	obeyed  chan struct{}                 // told when orders were taken
 	entered chan struct{}                 // told when a challenge has come and silent is set
 }
 
@@ -219,7 +220,7 @@ func (s *site) newHost() *fakeHost {
 	check(s.t, err)
 	tpm.ResetCount = 1
 	h := &fakeHost{t: s.t, tpm: tpm, log: read(s.t, "event.log"), manifest: read(s.t, "manifest"), start: time.Now(),
-		held: map[string]captoken.ID{}, fresh: make(chan struct{}), entered: make(chan struct{}, 64)}
+		held: map[string]captoken.ID{}, fresh: make(chan struct{}), entered: make(chan struct{}, 64), obeyed: make(chan struct{}, 64)}
 	hash, err := enrol.CertificateHash(tpm.Certificate)
 	check(s.t, err)
 	h.id = "host-" + hash[:16]
@@ -452,6 +453,7 @@ func (nobody) RevokedSubject(string) bool    { return false }
 // obey kills, and proves it.
 func (h *talk) obey(o *evidence.Orders) (*evidence.Response, error) {
 	h.orders = *o
+	h.obeyed <- struct{}{}
 	out := &evidence.Obeyed{Receipts: []evidence.ProvenReceipt{}, Refused: []string{}}
 	for _, k := range o.Kills {
 		for _, agent := range k.Agents {

@@ -3,7 +3,9 @@ package service
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -142,17 +144,16 @@ func TestFloodOfConnections(t *testing.T) {
 		check(t, err)
 		conns = append(conns, c)
 	}
-	// Those beyond the bound are closed at once.
-	closed := 0
-	for _, c := range conns[len(conns)-16:] {
+	// Those beyond the bound are closed at once, and for that reason.
+	for _, c := range conns[maxUnproven:] {
 		check(t, c.SetReadDeadline(time.Now().Add(patience)))
-		if _, err := c.Read(make([]byte, 1)); err == nil {
-			t.Error("it was answered")
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("it was not closed: %v", err)
 		}
-		closed++
 	}
-	if closed != 16 {
-		t.Errorf("%d were closed", closed)
+	text, err := io.ReadAll(s.request("GET", "/metrics", nil, nil).Body)
+	if check(t, err); !strings.Contains(string(text), `aios_connections_total{outcome="shed"} 16`) {
+		t.Error("16 connections should have been shed")
 	}
 	at := s.Position()
 	s.appraise(h.id)
