@@ -74,6 +74,27 @@ func TestDying(t *testing.T) {
 	})
 }
 
+// While an instance is dying no other one starts, whatever is installed since.
+func TestStartWhileDying(t *testing.T) {
+	on(t, func(m *machine) {
+		m.v.Duration = time.Hour
+		m.attest()
+		m.linger = time.Minute
+		p := m.run("hello", nil)
+		ended := make(chan struct{})
+		go func() {
+			m.call(abi.AuthorityOrders, m.orders(Orders{Sequence: 1, Tokens: []captoken.ID{{2, 1}}})...)
+			close(ended)
+		}()
+		synctest.Wait()
+		m.must(abi.AuthorityToken, m.v.Token("hello", nil))
+		m.refused("its instance 1 is not gone yet", abi.AuthorityStart, []byte("hello"))
+		<-ended
+		m.dead(p, captoken.CauseRevoked)
+		m.must(abi.AuthorityStart, []byte("hello"))
+	})
+}
+
 // A token that comes while its agent is being started bounds it too.
 func TestNarrowedWhileStarting(t *testing.T) {
 	on(t, func(m *machine) {
