@@ -106,6 +106,11 @@ soak: prepare aios ## boot a host N times (50) in a row, each to an affirming ve
 	@$(MAKE) target KEYS="$$(AIOS_STATE=$(CURDIR)/.build/soak bin/aios keys path)" OUT=.build/soak/target
 	@N=$(N) TARGET=.build/soak/target test/soak.sh
 
+.PHONY: soak-fleet
+MINUTES ?= 30
+soak-fleet: test-build ## start and kill an agent, cut the network, kill the verifier, over and over for MINUTES (30)
+	@$(TEST_ENV) AIOS_SOAK_MINUTES=$(MINUTES) $(GO) test -count 1 -tags e2e,soak -timeout $$(( $(MINUTES) + 15 ))m -run TestSoak -v ./test/e2e
+
 .PHONY: model
 model: ## check the models of the kernel's protocols
 	@echo "make: there are no models yet: the scheduler and IPC that they are to describe come later"
@@ -118,7 +123,7 @@ reproduce: ## build twice, as different users in different places, and compare
 lint: ## gofmt, vet in the plain tree and with every build tag
 	@test -z "$$($(GO) run cmd/gofmt -l . | tee -a /dev/stderr)" || { echo "lint: the files above are not formatted: gofmt -w" >&2; exit 1; }
 	@$(GO) vet ./...
-	@$(GO) vet -tags e2e,swtpm ./...
+	@$(GO) vet -tags e2e,swtpm,soak ./...
 	@GOOS=wasip1 GOARCH=wasm $(GO) vet ./agents/... ./sdk/go/agent
 	@# What is built for the machine alone, as far as it does without the overlay. There addresses are numbers.
 	@$(GO) vet -tags aios -unsafeptr=false -framepointer=false ./kernel/metal ./kernel/machine ./kernel/target/ring0

@@ -33,6 +33,7 @@ type imageFlags struct {
 	Cmdline         string        `help:"Kernel command line." placeholder:"TEXT"`
 	Verifier        string        `help:"Where hosts find their verifier (default: this installation's, as a virtual host of this machine reaches it)." placeholder:"HOST:PORT"`
 	Grace           time.Duration `help:"How long agents go on when the lease was not renewed." default:"3m" placeholder:"TIME"`
+	TestAgents      bool          `hidden:"" help:"Put agents that misbehave on the image too, for tests."`
 	ManifestVersion uint64        `help:"Version of the manifest (default: one more than the last image's, if anything changed)." placeholder:"N"`
 }
 
@@ -49,6 +50,9 @@ func (f imageFlags) source(d *state.Dir, k *install.Keys, p *policySet) (install
 			return src, err
 		}
 		src.Target = filepath.Join(filepath.Dir(exe), "target")
+	}
+	if f.TestAgents {
+		src.Programs = install.TestPrograms()
 	}
 	if k == nil {
 		return src, nil

@@ -214,6 +214,7 @@ func (s *site) withDisk(disk []byte) string {
 type running struct {
 	socket string
 	events []event
+	later  chan event // what it says once a verifier could reach it; the oldest are dropped
 	stop   func()
 }
 
@@ -232,7 +233,7 @@ func (s *site) start(args ...string) *running {
 	if err := c.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	r := &running{}
+	r := &running{later: make(chan event, 256)}
 	var once sync.Once
 	lines := make(chan string)
 	go func() {
@@ -269,15 +270,35 @@ func (s *site) start(args ...string) *running {
 			}
 			if e.Event == "channel" {
 				r.socket = e.Socket
-				go func() { // what it says later must not block it
-					for range lines {
-					}
-				}()
+				go r.keep(lines)
 				return r
 			}
 		case <-limit.C:
 			r.stop()
 			s.t.Fatalf("the host did not start within %s", bootLimit)
+		}
+	}
+}
+
+// keep holds what the host says later, for who asks; nobody may make it wait.
+func (r *running) keep(lines <-chan string) {
+	defer close(r.later)
+	for l := range lines {
+		var e event
+		if json.Unmarshal([]byte(l), &e) != nil {
+			continue
+		}
+		for {
+			select {
+			case r.later <- e:
+			default:
+				select {
+				case <-r.later:
+				default:
+				}
+				continue
+			}
+			break
 		}
 	}
 }

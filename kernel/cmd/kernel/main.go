@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -178,7 +179,13 @@ func (h *host) authority(hardware machine.Machine, s *process.Supervisor) (proce
 			}
 			return p, nil
 		},
-		Log: func(s string) { os.Stdout.WriteString(s + "\n") },
+		Log: func(s string) {
+			if strings.HasPrefix(s, "aios kernel: agent gone ") { // what a leak would show in
+				_, used := metal.Frames()
+				s += fmt.Sprintf(" frames_used=%d", used)
+			}
+			os.Stdout.WriteString(s + "\n")
+		},
 	}
 	metal.Random(c.Boot[:])
 	line("agents ok count=%d grace_ms=%d boot=%v", len(list), v.Grace.Milliseconds(), c.Boot)
