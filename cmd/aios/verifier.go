@@ -34,6 +34,7 @@ type verifierCmd struct {
 	Hosts    hostsCmd         `cmd:"" help:"List the hosts that are enrolled."`
 	Baseline baselineCmd      `cmd:"" help:"Accept a host's new firmware: its next good evidence becomes the baseline."`
 	Forget   forgetCmd        `cmd:"" help:"Forget a host: at its next contact it is enrolled anew."`
+	Floor    verifierFloorCmd `cmd:"" help:"Raise the lowest manifest version of a host that is accepted. It can never be lowered."`
 	Result   resultCmd        `cmd:"" help:"Check a signed attestation result, as a relying party would. Exit status 0 only if it is valid and affirming."`
 	Replay   replayCmd        `cmd:"" help:"Read a TCG event log, replay it and say what it means. Exit status 3 if it was read in part, 1 if not at all."`
 }

@@ -9,10 +9,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Store keeps host records as files in a folder, one JSON file each.
-type Store struct{ dir string }
+type Store struct {
+	dir string
+
+	mu sync.Mutex // held while a record is replaced
+}
 
 // ErrUnknownHost reports that no record exists.
 var ErrUnknownHost = errors.New("host is not enrolled")
@@ -22,7 +27,7 @@ func OpenStore(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("host records: %w", err)
 	}
-	return &Store{dir}, nil
+	return &Store{dir: dir}, nil
 }
 
 var (
@@ -37,8 +42,36 @@ func (s *Store) file(id string) (string, error) {
 	return filepath.Join(s.dir, id+".json"), nil
 }
 
-// Put writes a record in one step, mode 0600.
+// Put writes a record in one step, mode 0600. The floor on record is never lowered, also
+// by who read the record before it was raised.
 func (s *Store) Put(h *Host) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, err := s.Get(h.ID); err == nil && old.Floor > h.Floor {
+		raised := *h
+		raised.Floor = old.Floor
+		h = &raised
+	}
+	return s.put(h)
+}
+
+// Raise sets the lowest manifest version of a host that is still accepted. It can never
+// be lowered, as the one in the host's TPM cannot.
+func (s *Store) Raise(id string, floor uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, err := s.Get(id)
+	switch {
+	case err != nil:
+		return err
+	case floor < h.Floor:
+		return fmt.Errorf("rollback floor of %s: %w: expected at least %d, found %d: it can never be lowered", id, ErrRequest, h.Floor, floor)
+	}
+	h.Floor = floor
+	return s.put(h)
+}
+
+func (s *Store) put(h *Host) error {
 	name, err := s.file(h.ID)
 	if err != nil {
 		return err

@@ -183,6 +183,7 @@ func TestDamaged(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	h := enrolled(t)
+	h.EKIssuer, h.Baselines = "i", map[string]map[string]string{"": {"0": "a"}}
 	if err := s.Put(h); err != nil {
 		t.Fatal(err)
 	}
@@ -192,16 +193,16 @@ func TestConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for i := range rounds {
 				c := *h
-				c.Floor = uint64(w*rounds + i)
-				c.Baselines = map[string]map[string]string{"": {"0": strings.Repeat("a", 1+int(c.Floor))}}
+				c.EKIssuer = strings.Repeat("i", 1+w*rounds+i)
+				c.Baselines = map[string]map[string]string{"": {"0": strings.Repeat("a", len(c.EKIssuer))}}
 				if err := s.Put(&c); err != nil {
 					t.Errorf("writer %d: %v", w, err)
 				}
 				got, err := s.Get(h.ID)
 				if err != nil {
 					t.Errorf("reader %d: %v", w, err)
-				} else if n := len(got.Baselines[""]["0"]); got.Floor > 0 && n != 1+int(got.Floor) {
-					t.Errorf("a mixed record: floor %d with %d digits", got.Floor, n)
+				} else if n := len(got.Baselines[""]["0"]); n != len(got.EKIssuer) {
+					t.Errorf("a mixed record: issuer of %d bytes with %d digits", len(got.EKIssuer), n)
 				}
 				if _, err := s.List(); err != nil {
 					t.Errorf("list %d: %v", w, err)
@@ -299,4 +300,28 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("read as %+v", got)
 		}
 	})
+}
+
+// The floor goes up, and by nothing down: not by a record that was read before.
+func TestFloorNeverGoesDown(t *testing.T) {
+	s, h := openStore(t, t.TempDir()), enrolled(t)
+	if err := s.Put(h); err != nil {
+		t.Fatal(err)
+	}
+	stale := *h
+	if err := s.Raise(h.ID, 5); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(&stale); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Raise(h.ID, 4); !errors.Is(err, ErrRequest) {
+		t.Errorf("lowered: %v", err)
+	}
+	if got, err := s.Get(h.ID); err != nil || got.Floor != 5 {
+		t.Errorf("floor %d, %v", got.Floor, err)
+	}
+	if err := s.Raise("host-0011223344556677", 1); !errors.Is(err, ErrUnknownHost) {
+		t.Errorf("of nobody: %v", err)
+	}
 }

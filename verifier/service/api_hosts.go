@@ -23,6 +23,7 @@ type Host struct {
 	EKIssuer    string    `json:"ek_issuer" doc:"Who certified the TPM"`
 	AKName      string    `json:"ak_name" doc:"TPM name of the attestation key"`
 	EnrolledAt  time.Time `json:"enrolled_at"`
+	Floor       uint64    `json:"floor" doc:"Lowest manifest version that is accepted; 0 accepts all"`
 	Labels      []string  `json:"labels"`
 	Connected   bool      `json:"connected"`
 	Address     string    `json:"address,omitempty" doc:"Of its connection"`
@@ -75,6 +76,18 @@ func (s *Service) registerHosts(api huma.API) {
 			}
 		}) (Host, error) {
 			if err := s.Label(in.Host, in.Body.Labels); err != nil {
+				return Host{}, err
+			}
+			return s.Host(in.Host)
+		}))
+	huma.Register(api, operation(http.MethodPut, "/v1/hosts/{host}/floor", "raise-floor", tag, "Raise the lowest manifest version of a host that is accepted; it can never be lowered", 404, 507),
+		answer(func(_ context.Context, in *struct {
+			HostPath
+			Body struct {
+				Floor uint64 `json:"floor"`
+			}
+		}) (Host, error) {
+			if err := s.RaiseFloor(in.Host, in.Body.Floor); err != nil {
 				return Host{}, err
 			}
 			return s.Host(in.Host)
@@ -146,7 +159,7 @@ func (s *Service) Host(id string) (Host, error) {
 }
 
 func (s *Service) describe(r *enrol.Host, a authority.HostStatus) Host {
-	h := Host{ID: r.ID, EKHash: r.EKHash, EKIssuer: r.EKIssuer, AKName: r.AKName, EnrolledAt: r.EnrolledAt, Labels: s.labels.of(r.ID),
+	h := Host{ID: r.ID, EKHash: r.EKHash, EKIssuer: r.EKIssuer, AKName: r.AKName, EnrolledAt: r.EnrolledAt, Floor: r.Floor, Labels: s.labels.of(r.ID),
 		JudgedAt: a.Judged, Denied: a.Denied, LeaseUntil: a.Until, Lapses: a.Lapses, Agents: []Agent{}, Stopped: []Stop{}}
 	if h.Labels == nil {
 		h.Labels = []string{}

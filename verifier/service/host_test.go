@@ -281,3 +281,28 @@ func TestHappened(t *testing.T) {
 		t.Errorf("%d agents are remembered", len(agents))
 	}
 }
+
+// A host that boots what is below its floor is found bad, from the moment when the floor
+// is raised; and the floor stays where it is.
+func TestFloor(t *testing.T) {
+	s := newSite(t)
+	h := s.enrolled()
+	s.up(h)
+	at := s.Position()
+	var v Host
+	if status := s.ask("PUT", "/v1/hosts/"+h.id+"/floor", map[string]any{"floor": 2}, &v); status != 200 || v.Floor != 2 {
+		t.Fatalf("%d %+v", status, v)
+	}
+	s.awaitKind(at, HostDisconnected, h.id)
+	s.connect(h)
+	if e := s.awaitKind(at, HostVerdict, h.id); e.Verdict.Status == "affirming" {
+		t.Errorf("manifest version 1 below floor 2: %+v", e.Verdict)
+	}
+	if status := s.ask("PUT", "/v1/hosts/"+h.id+"/floor", map[string]any{"floor": 1}, nil); status != 422 {
+		t.Errorf("lowered: %d", status)
+	}
+	s.restart()
+	if v, err := s.Host(h.id); err != nil || v.Floor != 2 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}

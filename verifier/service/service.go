@@ -336,6 +336,18 @@ func (s *Service) Label(host string, to []string) error {
 	return nil
 }
 
+// RaiseFloor sets the lowest manifest version of a host that is still accepted. The host
+// is appraised anew with it, over a new connection.
+func (s *Service) RaiseFloor(host string, floor uint64) error {
+	if err := s.hosts.Raise(host, floor); err != nil {
+		return err
+	}
+	why := fmt.Sprintf("the rollback floor is now %d", floor)
+	s.publish(Event{Kind: Changed, Host: host, Text: why})
+	s.each(host, func(c *connection) { c.cancel(errors.New(why)) })
+	return nil
+}
+
 // Stops lists what is kept from running.
 func (s *Service) Stops() []authority.Stop { return s.authority.Stops() }
 
