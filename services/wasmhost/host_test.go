@@ -203,18 +203,33 @@ func TestOutput(t *testing.T) {
 	}
 }
 
-// A log that refuses is an error for the writer, and nothing piles up.
+// Of a log that refuses nothing piles up, and what was lost is told when it takes lines
+// again. To the module it is no error.
 func TestOutputRefused(t *testing.T) {
 	f := newFake()
 	f.logs = abi.Quota
 	o := &output{log: f.Log}
 	for range 100 {
-		if _, err := o.Write([]byte(strings.Repeat("x", 3000) + "\n")); err == nil {
-			t.Fatal("a refused line was no error")
+		if _, err := o.Write([]byte(strings.Repeat("x", 3000) + "\n")); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if len(o.line) != 0 || cap(o.line) > 2*abi.MaxLog {
 		t.Errorf("%d bytes kept, room for %d", len(o.line), cap(o.line))
+	}
+	f.logs = 0
+	o.Write([]byte("again\nand again\n"))
+	if got, want := f.log(), "again\n100 lines before this one were refused\nand again"; got != want {
+		t.Errorf("log %q, want %q", got, want)
+	}
+}
+
+// A Go program that panics while its log refuses lines ends as it would without.
+func TestPanicWithoutALog(t *testing.T) {
+	f := newFake()
+	f.logs = abi.Quota
+	if status, err := runModule(t, f, "allocate", build(t, "aios/agents/misbehave")); status != 2 || err != nil {
+		t.Errorf("status %d, %v", status, err)
 	}
 }
 
