@@ -65,8 +65,8 @@ func (l *Lease) Gate(t Terms) *Gate {
 
 func (g *Gate) set(t Terms) {
 	g.epoch.Store(t.Epoch)
-	g.messages.rate.Store(t.Messages)
-	g.bytes.rate.Store(t.Bytes)
+	g.messages.set(t.Messages)
+	g.bytes.set(t.Bytes)
 }
 
 // Move puts a newer token's terms in place of those before. A gate that was shut stays so.
@@ -113,14 +113,28 @@ func (g *Gate) Charge(n uint64, now time.Duration) abi.Errno {
 // is in debt and waits it out, so that what is larger than a second's worth can pass.
 type Meter struct {
 	rate atomic.Uint64 // 0: nothing may be taken
-	paid atomic.Int64  // nanoseconds since boot
+	paid atomic.Int64  // nanoseconds since boot; unpaid while the rate is 0
+}
+
+// unpaid is a moment that never comes, so that a check need not look at the rate.
+const unpaid = 1<<63 - 1
+
+// set changes the rate. What was taken before is still to be waited for.
+func (m *Meter) set(rate uint64) {
+	switch was := m.rate.Swap(rate); {
+	case rate == 0:
+		m.paid.Store(unpaid)
+	case was == 0:
+		m.paid.CompareAndSwap(unpaid, 0)
+	}
 }
 
 // meterBurst is how far ahead one may take.
 const meterBurst = int64(time.Second)
 
+// empty tells whether nothing may be taken at now.
 func (m *Meter) empty(now int64) bool {
-	return m.paid.Load()-now >= meterBurst || m.rate.Load() == 0
+	return m.paid.Load()-now >= meterBurst
 }
 
 // take takes n, which are at most 1<<32, if the meter is not empty.

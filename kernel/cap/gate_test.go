@@ -88,7 +88,7 @@ func TestMeter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rate := rapid.Uint64Range(1, 1<<20).Draw(t, "rate")
 		var m Meter
-		m.rate.Store(rate)
+		m.set(rate)
 		now, passed, largest := int64(rapid.Int64Range(0, 1<<50).Draw(t, "start")), uint64(0), uint64(0)
 		start := now
 		for range rapid.IntRange(1, 300).Draw(t, "calls") {
