@@ -29,7 +29,7 @@ var hot = []struct{ benchmark, name, text string }{
 	{"ParseVerify", "mldsa_parse_verify", "ML-DSA-65, key parsing too / filippo.io/mldsa"},
 	{"TokenJWT", "token_jwt", "token verification / JWT, ES256, by jwx"},
 	{"TokenBiscuit", "token_biscuit", "token verification / Biscuit, Ed25519, by biscuit-go"},
-	{"Check", "capability_check", "capability check of a handle"},
+	{"Check", "capability_check", "capability check of a handle: right, token, epoch, lease, quotas (goal: 15 ns)"},
 }
 
 // hotPaths runs the test binary and makes rows of its benchmarks.
