@@ -32,6 +32,7 @@ func Cases(tpmInterface string, ready func()) []ring0.Case {
 	return []ring0.Case{
 		{Name: "devices: the TPM quotes", Run: func() error { return quote(tpmInterface) }},
 		{Name: "devices: the TPM refuses a bad command and goes on", Run: badCommand},
+		{Name: "devices: the network card asks and is answered", Run: network},
 		{Name: "devices: the virtio console echoes 256 KiB", Run: func() error { return echo(ready) }},
 	}
 }
