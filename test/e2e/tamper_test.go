@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"aios/boot/measure"
+	"aios/captoken"
 	"aios/evidence"
 	"aios/host/vm"
 	"aios/verifier/eventlog"
@@ -188,7 +189,12 @@ func TestTamper(t *testing.T) {
 		}), []string{"nonce of the quote", "the quote is old"}},
 		{"a quote by another attestation key", inEvidence(func(nonce []byte, e *evidence.Evidence) (err error) {
 			copy(thief.PCRs[:], e.PCRs)
-			e.Attest, e.Signature, err = thief.Quote(nonce)
+			asked, err := evidence.Qualify(nonce, [evidence.BindingSize]byte{}, nil) // as the console's host does
+			if err != nil {
+				return err
+			}
+			qualifying := captoken.ChallengeQuote(asked[:])
+			e.Attest, e.Signature, err = thief.Quote(qualifying[:])
 			return err
 		}), []string{"signature of the quote", "not from the enrolled attestation key"}},
 		{"another attestation key from the start", inIdentity(func(id *evidence.Identity) error {
