@@ -30,7 +30,7 @@ prepare: ## install missing Debian packages (needs root or sudo)
 	@.ci/prepare
 
 .PHONY: run
-run: prepare build ## build, boot and prove a host (ONCE=1: end after the first verdict)
+run: prepare build ## build, boot and prove a host, run an agent and kill it (ONCE=1: then end)
 	@bin/aios up $(UP_FLAGS)
 
 .PHONY: aios

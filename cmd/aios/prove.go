@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"aios/captoken"
@@ -150,9 +149,7 @@ func (s *shown) event(ctx context.Context, e service.Event) error {
 		tell(story.Lease{Host: e.Host, ID: e.Lease.ID, Renewed: e.Lease.Renewed, Duration: story.Milliseconds(time.Duration(e.Lease.DurationMS) * time.Millisecond),
 			Tokens: len(e.Lease.Tokens), Withheld: e.Lease.Withheld})
 	case service.HostNotice:
-		if !strings.HasPrefix(e.Text, "held: ") && !strings.HasPrefix(e.Text, "renewed: ") { // the verifier's own event says that
-			tell(story.Console{From: "verifier", Text: e.Host + ": " + e.Text})
-		}
+		tell(story.Console{From: "verifier", Text: e.Host + ": " + e.Text})
 	case service.HostNoLease, service.HostDisconnected, service.ReceiptRefused, service.CommandRefused:
 		tell(story.Console{From: "verifier", Text: e.Kind + " " + e.Host + ": " + e.Text})
 	case service.AgentStarted:
@@ -256,7 +253,7 @@ func (f *fleet) command(ctx context.Context, target captoken.Target, reason stri
 func (s *shown) proven(e service.Event) error {
 	r := e.Receipt
 	s.f.l.tell.Tell(story.AgentKilled{Host: e.Host, Agent: e.Agent, Instance: r.Instance, Command: e.Command,
-		Latency: story.Milliseconds(time.Since(s.sent)), InKernel: r.HostMS, Frames: r.Frames, Handles: r.Handles, Verified: true})
+		Latency: story.Milliseconds(time.Since(s.sent)), InKernel: r.HostMS, Frames: r.Frames, Handles: r.Handles, Verified: true, Stays: !s.flags.Once})
 	s.stop()
 	s.f.l.killed = true
 	if s.flags.Once {

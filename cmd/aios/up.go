@@ -14,7 +14,7 @@ import (
 
 // roundFlags say how often to appraise.
 type roundFlags struct {
-	Once     bool          `help:"End after the first verdict; exit status 0 only if it is affirming."`
+	Once     bool          `help:"End after the first verdict (up: after the agent's end); exit status 0 only if all went well and the verdict is affirming."`
 	Interval time.Duration `help:"Time from one appraisal to the next, give or take a tenth." default:"30s" placeholder:"TIME"`
 	JSON     bool          `help:"One JSON object a line (docs/events.md)."`
 }
@@ -93,6 +93,7 @@ func (l *launch) end(ctx context.Context, err error) error {
 		err = &notTrustedError{l.verdict}
 	}
 	s := l.summary(l.verdict.Status, err)
+	s.Killed = l.killed
 	s.Predicted, s.Quoted, s.Baseline = l.verdict.Predicted, l.verdict.Quoted, l.verdict.Baseline
 	l.tell.Tell(s)
 	switch {

@@ -70,6 +70,7 @@ type AgentKilled struct {
 	Frames   uint64       `json:"frames"`           // of memory that were scrubbed and given back
 	Handles  uint64       `json:"handles"`          // that are dead
 	Verified bool         `json:"receipt_verified"` // the receipt's hash is in a quote of the host's TPM
+	Stays    bool         `json:"-"`                // the host stays up: say how the agent may run again
 }
 
 func (AgentKilled) Name() string { return "agent.killed" }
@@ -78,8 +79,12 @@ func (a AgentKilled) Lines() []string {
 	if !a.Verified {
 		proof = "and it is NOT proven"
 	}
-	return []string{fmt.Sprintf("agent %s is dead, from command to proof in %d ms (%.1f ms of it in the host's kernel)", a.Agent, a.Latency.milliseconds(), a.InKernel),
+	lines := []string{fmt.Sprintf("agent %s is dead, from command to proof in %d ms (%.1f ms of it in the host's kernel)", a.Agent, a.Latency.milliseconds(), a.InKernel),
 		fmt.Sprintf("receipt: %d frames scrubbed and given back, %d handles dead; %s", a.Frames, a.Handles, proof)}
+	if a.Stays {
+		lines = append(lines, fmt.Sprintf("it stays stopped until somebody lifts that: aios agent lift %s --host %s --reason WHY", a.Agent, a.Host))
+	}
+	return lines
 }
 
 // AgentGone says that an agent ended for another reason than an operator's command.

@@ -279,6 +279,7 @@ type Summary struct {
 	Status    string                  `json:"status,omitempty"`    // of the last verdict
 	Error     string                  `json:"error,omitempty"`     // what failed
 	Remedy    string                  `json:"remedy,omitempty"`    // what to do
+	Killed    bool                    `json:"killed"`              // the sample agent was killed and its end proven
 	Predicted PCRs                    `json:"predicted,omitempty"` // of the last verdict
 	Quoted    PCRs                    `json:"quoted,omitempty"`
 	Baseline  PCRs                    `json:"baseline,omitempty"`
@@ -291,7 +292,11 @@ func (Summary) Name() string { return "summary" }
 func (s Summary) Lines() []string {
 	var l []string
 	if s.OK {
-		l = append(l, fmt.Sprintf("done: the host proved what it booted: %s", s.Status))
+		done := fmt.Sprintf("done: the host proved what it booted: %s", s.Status)
+		if s.Killed {
+			done += "; its agent ran on that, and its end is proven"
+		}
+		l = append(l, done)
 	} else {
 		l = append(l, "FAILED: "+s.Error)
 		if s.Remedy != "" {
