@@ -55,6 +55,7 @@ type machine struct {
 	started []*fakeProcess
 	refuse  error         // what Start says
 	wait    chan struct{} // what Start waits for
+	slow    chan struct{} // what the log waits for before a line of an agent's end
 	linger  time.Duration
 	quotes  int
 
@@ -124,6 +125,9 @@ func newMachine(t *testing.T) *machine {
 		},
 		Peers: map[*ipc.Port]string{echod: "echod", other: "other", hello: "hello", spare: "spare"},
 		Log: func(line string) {
+			if m.slow != nil && strings.Contains(line, "agent gone") {
+				<-m.slow
+			}
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.lines = append(m.lines, line)

@@ -74,6 +74,42 @@ func TestDying(t *testing.T) {
 	})
 }
 
+// What a call ends is on the log when it returns, however slow that is.
+func TestGoneOnLog(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		lease captoken.ID
+		end   func(m *machine)
+	}{
+		{"orders", captoken.ID{1}, func(m *machine) { m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 1, All: true})...) }},
+		{"a command", captoken.ID{1}, func(m *machine) {
+			command := captoken.ID{5}
+			m.must(abi.AuthorityKill, command[:], nil)
+		}},
+		{"another lease", captoken.ID{8}, func(m *machine) { m.attest() }},
+	} {
+		on(t, func(m *machine) {
+			m.attest()
+			m.run("hello", nil)
+			m.slow = make(chan struct{})
+			m.v.LeaseID = c.lease
+			ended := make(chan struct{})
+			go func() { c.end(m); close(ended) }()
+			synctest.Wait()
+			select {
+			case <-ended:
+				t.Errorf("%s: it returned before the log had the line", c.name)
+			default:
+			}
+			close(m.slow)
+			<-ended
+			if !m.said("agent gone agent=hello instance=1") {
+				t.Errorf("%s: the log does not say that it is gone", c.name)
+			}
+		})
+	}
+}
+
 // While an instance is dying no other one starts, whatever is installed since.
 func TestStartWhileDying(t *testing.T) {
 	on(t, func(m *machine) {

@@ -26,7 +26,7 @@ type instance struct {
 	why     string
 	asked   time.Duration
 	ordered bool          // orders ended it, and no command has yet
-	gone    chan struct{} // closed when nothing of it is left and its receipt is written
+	gone    chan struct{} // closed when nothing of it is left, its receipt is written, and the log says so
 }
 
 // ending is what is known of an agent's last run, for a command that finds it gone.
@@ -71,17 +71,16 @@ func (a *Authority) Start(name string) (uint64, error) {
 	}
 	p, err := a.c.Start(cfg) // takes its time; whoever ends the agent meanwhile is heard below
 	a.mu.Lock()
-	defer a.unlock()
 	if err != nil {
 		a.say("%s reason=%s", what, quoted(err.Error()))
-		if i.cause != 0 { // somebody waits for its end
+		if i.agent.run = nil; i.cause != 0 { // somebody waits for its end
 			a.finish(i, process.Exit{Reason: err.Error()})
-			return 0, err
 		}
-		i.agent.run = nil
+		a.unlock()
 		close(i.gone)
 		return 0, err
 	}
+	defer a.unlock()
 	i.process = p
 	a.say("agent start agent=%s instance=%d pid=%d", name, i.number, cfg.PID)
 	a.event(a.c.Now(), "start", i, fmt.Sprintf("pid %d", cfg.PID), nil)
@@ -92,8 +91,9 @@ func (a *Authority) Start(name string) (uint64, error) {
 	go func() {
 		e := p.Wait()
 		a.mu.Lock()
-		defer a.unlock()
 		a.finish(i, e)
+		a.unlock()
+		close(i.gone)
 	}()
 	return i.number, nil
 }
@@ -156,7 +156,8 @@ func (a *Authority) end(g *agent, now time.Duration, cause captoken.Cause, comma
 	}
 }
 
-// finish writes the receipt of an instance of which nothing is left.
+// finish writes the receipt of an instance of which nothing is left. Its gone is closed
+// after unlock.
 func (a *Authority) finish(i *instance, e process.Exit) {
 	now := a.c.Now()
 	cause, why := i.cause, i.why
@@ -181,7 +182,6 @@ func (a *Authority) finish(i *instance, e process.Exit) {
 	a.say("agent gone agent=%s instance=%d cause=%v frames_freed=%d frames_lost=%d handles=%d ms=%d reason=%s",
 		r.Agent, r.Instance, r.Cause, r.Frames, e.Lost, r.Handles, (r.Gone - r.Asked).Milliseconds(), quoted(why))
 	a.event(now, "gone", i, why, encoded)
-	close(i.gone)
 }
 
 // Kill ends an agent for an operator's command, or all if name is empty, and gives a

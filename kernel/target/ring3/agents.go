@@ -160,7 +160,8 @@ func (a *agents) kill(name string, command captoken.ID) (*captoken.Receipt, erro
 	return captoken.ParseReceipt(f[0])
 }
 
-// gone waits for the end of an agent, and gives its receipt.
+// gone waits for the end of an agent, also on the log, which is told after who watches,
+// and gives its receipt.
 func (a *agents) gone(name string) (*captoken.Receipt, error) {
 	u64 := func(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
 	for {
@@ -175,20 +176,24 @@ func (a *agents) gone(name string) (*captoken.Receipt, error) {
 			}
 			a.seen = binary.LittleEndian.Uint64(e[0])
 			if string(e[3]) == "gone" && string(e[4]) == name {
-				return captoken.ParseReceipt(e[6])
+				r, err := captoken.ParseReceipt(e[6])
+				if err != nil {
+					return nil, err
+				}
+				return r, a.until(fmt.Sprintf("agent gone agent=%s instance=%d ", name, r.Instance))
 			}
 		}
 	}
 }
 
-// until waits for a line of the log.
-func (a *agents) until(line string) error {
+// until waits for a part of a line in the log.
+func (a *agents) until(part string) error {
 	late := time.After(patience)
-	for !a.log.has(line) {
+	for !strings.Contains(a.log.text(), part) {
 		select {
 		case <-a.news:
 		case <-late:
-			return fmt.Errorf("nobody said %q, but:\n%s", line, a.log.text())
+			return fmt.Errorf("nobody said %q, but:\n%s", part, a.log.text())
 		}
 	}
 	return nil
