@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +27,11 @@ func main() {
 		metal.Poweroff(0)
 	}
 	failed := 0
+	only := strings.ReplaceAll(options["only"], "_", " ")
 	run := func(name string, f func() error) {
+		if !strings.HasPrefix(name, only) {
+			return
+		}
 		began := time.Now()
 		if err := f(); err != nil {
 			failed++
@@ -35,26 +40,35 @@ func main() {
 		}
 		say("TEST %s ok ms=%d", name, time.Since(began).Milliseconds())
 	}
-	for _, c := range ring0.Cases() {
-		run(c.Name, c.Run)
-	}
-	for _, c := range devices.Cases(options["tpm"], func() { say("CHANNEL ready") }) {
-		run(c.Name, c.Run)
-	}
-	program, err := firstService()
-	if err != nil {
-		run("the program of the ring-3 cases", func() error { return err })
-	} else {
-		s := suite(program)
-		for _, c := range append(s.Cases(), s.AgentCases()...) {
-			run(c.Name, c.Run)
-		}
+	rounds, _ := strconv.Atoi(options["rounds"])
+	for range max(rounds, 1) {
+		cases(options["tpm"], run)
 	}
 	say("TESTS failed=%d", failed)
 	if how, ok := options["end"]; ok {
 		say("END not reached: %v", ring0.End(how))
 	}
 	metal.Poweroff(0)
+}
+
+// cases runs them all. "only=agent:_when_its" on the command line leaves those whose names
+// begin so, and "rounds=20" has them run that often: for a case that fails now and then.
+func cases(tpm string, run func(name string, f func() error)) {
+	for _, c := range ring0.Cases() {
+		run(c.Name, c.Run)
+	}
+	for _, c := range devices.Cases(tpm, func() { say("CHANNEL ready") }) {
+		run(c.Name, c.Run)
+	}
+	program, err := firstService()
+	if err != nil {
+		run("the program of the ring-3 cases", func() error { return err })
+		return
+	}
+	s := suite(program)
+	for _, c := range append(s.Cases(), s.AgentCases()...) {
+		run(c.Name, c.Run)
+	}
 }
 
 // words takes a command line apart: "bench", "tpm=crb", "end=panic".
