@@ -2,7 +2,7 @@
 // leases, operator commands and receipts.
 //
 // A token says what one agent may do on one host until when. It is a CWT (RFC 8392)
-// in COSE_Sign1 (RFC 9052), signed with ML-DSA-65 (RFC 9964), and may be followed by
+// in COSE_Sign1 (RFC 9052), signed with ML-DSA (RFC 9964), and may be followed by
 // delegation blocks, by each of which a holder passes a part of it on without asking
 // the issuer. The issuer makes one with Mint, a holder narrows it with Delegate, and
 // whoever installs it calls Verify, once, and gets a Grant: what is left of all of it.

@@ -37,6 +37,10 @@ func TestDocument(t *testing.T) {
 	} {
 		rows = append(rows, fmt.Sprintf("| %d | %s |", key, name))
 	}
+	for _, a := range Algorithms() {
+		key, signature := a.sizes()
+		rows = append(rows, fmt.Sprintf("| %d | %s | %d | %d |", a, a, key, signature))
+	}
 	for what, file := range map[string]string{"token, minimal claims": "token-minimal", "token, every claim": "token-full", "and one delegation": "token-one-delegation",
 		"and four delegations": "token-four-delegations", "lease": "lease-good", "command": "command-kill-agent", "receipt": "receipt-command"} {
 		rows = append(rows, fmt.Sprintf("| %s | %d |", what, len(readVector(t, vectorDir+"/"+file+".txt").body)))

@@ -4,16 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"strconv"
 
 	"aios/captoken/cbor"
 	"aios/captoken/mldsa"
 )
-
-// Algorithm is a COSE algorithm identifier.
-type Algorithm int64
-
-// MLDSA65 is the identifier of ML-DSA-65 (RFC 9964 section 8).
-const MLDSA65 Algorithm = -49
 
 // Thumbprint names a key for good: the SHA-256 thumbprint of its COSE_Key
 // (RFC 9679), over key type, algorithm and public key.
@@ -43,69 +38,81 @@ func parseURI(s string) (t Thumbprint, ok bool) {
 }
 
 // PublicKey is a parsed public key with the names that it goes by. It is immutable.
-// Parsing costs more than verifying, so a verifier keeps those of its issuers.
+// Parsing costs more than verifying, so a verifier keeps those of its issuers. A key is
+// good for one algorithm and no other: who trusts it has said by which algorithm its
+// signatures are to be, and no object can ask for a weaker one.
 type PublicKey struct {
-	key        *mldsa.PublicKey
+	key        *mldsa.PublicKey // of ML-DSA-65; nil for the others
+	other      verifier         // of the others
+	algorithm  Algorithm
+	id         ID
 	thumbprint Thumbprint
 }
 
-// NewPublicKey names a key.
+// NewPublicKey names a key of ML-DSA-65.
 func NewPublicKey(k *mldsa.PublicKey) *PublicKey {
+	return &PublicKey{key: k, algorithm: MLDSA65, id: k.ID(), thumbprint: thumbprint(MLDSA65, k.Bytes())}
+}
+
+// ParsePublicKey parses and names a key of any algorithm. Every string of the right
+// length is a key.
+func ParsePublicKey(a Algorithm, raw []byte) (*PublicKey, error) {
+	size, _ := a.sizes()
+	switch {
+	case size == 0:
+		return nil, formError("public key", a.String()+" is unknown")
+	case len(raw) != size:
+		return nil, formError("public key", a.String()+" expected with "+strconv.Itoa(size)+" bytes, found "+strconv.Itoa(len(raw)))
+	case a == MLDSA65:
+		k, err := mldsa.NewPublicKey(raw)
+		if err != nil {
+			return nil, err
+		}
+		return NewPublicKey(k), nil
+	}
+	other, err := parseOther(a, raw)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(raw)
+	return &PublicKey{other: other, algorithm: a, id: ID(sum[:16]), thumbprint: thumbprint(a, raw)}, nil
+}
+
+// thumbprint covers the algorithm, so that who names a key names it too.
+func thumbprint(a Algorithm, raw []byte) Thumbprint {
 	// The required members of RFC 9964 section 6: kty (AKP), alg, pub.
-	b := make([]byte, 0, mldsa.PublicKeySize+16)
+	b := make([]byte, 0, len(raw)+16)
 	b = cbor.AppendMap(b, 3)
 	b = cbor.AppendInt(cbor.AppendInt(b, 1), 7)
-	b = cbor.AppendInt(cbor.AppendInt(b, 3), int64(MLDSA65))
-	b = cbor.AppendBytes(cbor.AppendInt(b, -1), k.Bytes())
-	return &PublicKey{k, sha256.Sum256(b)}
+	b = cbor.AppendInt(cbor.AppendInt(b, 3), int64(a))
+	b = cbor.AppendBytes(cbor.AppendInt(b, -1), raw)
+	return sha256.Sum256(b)
 }
 
 // Algorithm is the algorithm that the key verifies, and no other.
-func (k *PublicKey) Algorithm() Algorithm { return MLDSA65 }
+func (k *PublicKey) Algorithm() Algorithm { return k.algorithm }
 
 // ID is the key identifier of COSE headers.
-func (k *PublicKey) ID() ID { return k.key.ID() }
+func (k *PublicKey) ID() ID { return k.id }
 
 // Thumbprint names the key.
 func (k *PublicKey) Thumbprint() Thumbprint { return k.thumbprint }
 
 // Bytes returns a copy of the encoded key.
-func (k *PublicKey) Bytes() []byte { return k.key.Bytes() }
-
-// verify checks a signature. RFC 9964 demands the empty context.
-func (k *PublicKey) verify(message, signature []byte) bool {
-	return k.key.Verify(message, nil, signature)
-}
-
-// Signer signs for a key. PrivateKey does; so can a key that lives in an enclave or a
-// hardware module.
-type Signer interface {
-	Public() *PublicKey
-	// Sign signs message with the algorithm of the key and the empty context.
-	Sign(message []byte) ([]byte, error)
-}
-
-// PrivateKey is a signer in this process.
-type PrivateKey struct {
-	key           *mldsa.PrivateKey
-	public        *PublicKey
-	deterministic bool // in tests: vectors must come out the same each time
-}
-
-// NewPrivateKey names a key.
-func NewPrivateKey(k *mldsa.PrivateKey) *PrivateKey {
-	return &PrivateKey{key: k, public: NewPublicKey(k.Public())}
-}
-
-// Public returns the key that verifies what this one signs.
-func (k *PrivateKey) Public() *PublicKey { return k.public }
-
-// Sign implements Signer, with fresh randomness in each signature.
-func (k *PrivateKey) Sign(message []byte) ([]byte, error) {
-	if k.deterministic {
-		return k.key.Sign(message, nil)
+func (k *PublicKey) Bytes() []byte {
+	if k.key == nil {
+		return k.other.bytes()
 	}
-	return k.key.SignHedged(message, nil)
+	return k.key.Bytes()
+}
+
+// verify checks a signature of the length that the algorithm has. RFC 9964 demands the
+// empty context.
+func (k *PublicKey) verify(message, signature []byte) bool {
+	if k.key == nil {
+		return k.other.verify(message, signature)
+	}
+	return k.key.Verify(message, nil, signature)
 }
 
 // ID is an identifier of 16 bytes: of a key, a token, a lease, a command, a boot.

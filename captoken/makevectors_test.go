@@ -13,9 +13,9 @@ import (
 	"aios/captoken/cbor"
 )
 
-// vectorKeys are the keys that vectors name. The seed of each is the SHA-256 of "aios
-// captoken test key " and its name.
-var vectorKeys = []string{"issuer", "other-issuer", "holder", "a", "b", "c", "d", "verifier", "operator", "auditor"}
+// vectorKeys are the keys that vectors name, see testKey.
+var vectorKeys = []string{"issuer", "other-issuer", "holder", "a", "b", "c", "d", "verifier", "operator", "auditor",
+	"issuer-44", "issuer-87", "issuer-hybrid", "a-44", "b-87", "c-hybrid"}
 
 // vectors collects what makeVectors makes.
 type vectors struct {
@@ -28,6 +28,7 @@ func makeVectors(t testing.TB) []*vector {
 	m.tokens()
 	m.tokenForms()
 	m.delegations()
+	m.algorithms()
 	m.leases()
 	m.commands()
 	m.receipts()
@@ -61,6 +62,10 @@ func (m *vectors) token(name, expect, comment string, body []byte, lines ...stri
 	}
 	w := testWant(m.t)
 	w.Agent, w.Now, w.Rights = v.get("agent"), testNow, 0
+	for _, s := range v.all("trusted") {
+		name, _, _ := strings.Cut(s, " ")
+		w.Trusted = append(w.Trusted, Issuer{Key: testKey(m.t, name).Public()})
+	}
 	if v.get("now") != stamp(testNow) {
 		w.Now, _ = time.Parse(time.RFC3339, v.get("now"))
 	}

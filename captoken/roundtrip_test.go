@@ -194,7 +194,7 @@ func reencode(t testing.TB, raw []byte, s sign1, k kind, payload []byte) []byte 
 	if k == kindDelegation {
 		header = cbor.AppendMap(nil, 4)
 	}
-	header = cbor.AppendInt(cbor.AppendInt(header, headerAlgorithm), int64(MLDSA65))
+	header = cbor.AppendInt(cbor.AppendInt(header, headerAlgorithm), int64(s.algorithm))
 	header = cbor.AppendBytes(cbor.AppendInt(header, headerKeyID), s.keyID[:])
 	header = cbor.AppendText(cbor.AppendInt(header, headerType), string(k))
 	if k == kindDelegation {

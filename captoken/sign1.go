@@ -4,10 +4,9 @@ import (
 	"strconv"
 
 	"aios/captoken/cbor"
-	"aios/captoken/mldsa"
 )
 
-// Bounds on signed objects, in bytes. They leave room for ML-DSA-87.
+// Bounds on signed objects, in bytes. ML-DSA-87 fits.
 const (
 	MaxHeader = 4 << 10  // protected header; that of a delegation holds a public key
 	MaxClaims = 8 << 10  // payload
@@ -45,8 +44,9 @@ type sign1 struct {
 	payload   []byte
 	signature []byte
 
-	keyID ID
-	key   []byte // of a delegation: the signer's public key
+	algorithm Algorithm
+	keyID     ID
+	key       []byte // of a delegation: the signer's public key
 }
 
 // readSign1 reads the object of a kind at the start of b. It looks at the header,
@@ -62,12 +62,18 @@ func readSign1(b []byte, object string, want kind) (s sign1, err error) {
 	s.protected = r.Bytes(1, MaxHeader)
 	r.Map(0, 0) // nothing is left unprotected
 	s.payload = r.Bytes(1, MaxClaims)
-	s.signature = r.Bytes(mldsa.SignatureSize, mldsa.SignatureSize)
+	s.signature = r.Bytes(minSignature, maxSignature)
 	if r.Err() != nil {
 		return s, formError(object, "its COSE_Sign1, "+r.Err().Error())
 	}
 	s.raw = b[:r.Offset()]
-	return s, s.readHeader(object, want)
+	if err := s.readHeader(object, want); err != nil {
+		return s, err
+	}
+	if _, n := s.algorithm.sizes(); len(s.signature) != n {
+		return s, formError(object, "signature of "+s.algorithm.String()+" expected with "+strconv.Itoa(n)+" bytes, found "+strconv.Itoa(len(s.signature)))
+	}
+	return s, nil
 }
 
 func (s *sign1) readHeader(object string, want kind) error {
@@ -81,8 +87,9 @@ func (s *sign1) readHeader(object string, want kind) error {
 		at := r.Offset()
 		switch {
 		case key == headerAlgorithm:
-			if alg := r.Int(); r.Err() == nil && alg != int64(MLDSA65) {
-				r.Fail(at, "algorithm expected "+strconv.Itoa(int(MLDSA65))+" (ML-DSA-65), found "+strconv.FormatInt(alg, 10))
+			s.algorithm = Algorithm(r.Int())
+			if size, _ := s.algorithm.sizes(); size == 0 {
+				r.Fail(at, "algorithm expected as -48, -49, -50 or -65537, found "+strconv.FormatInt(int64(s.algorithm), 10))
 			}
 		case key == headerKeyID:
 			copy(s.keyID[:], r.Bytes(len(s.keyID), len(s.keyID)))
@@ -91,7 +98,8 @@ func (s *sign1) readHeader(object string, want kind) error {
 				r.Fail(at, "type expected "+string(want)+", found "+quote(string(found)))
 			}
 		case key == headerKey && want == kindDelegation:
-			s.key = r.Bytes(mldsa.PublicKeySize, mldsa.PublicKeySize)
+			size, _ := s.algorithm.sizes() // read before: labels ascend
+			s.key = r.Bytes(size, size)
 		default:
 			r.Fail(at, "header "+strconv.FormatInt(key, 10)+" is unknown")
 		}
@@ -110,8 +118,12 @@ func (s *sign1) end(b []byte, object string) error {
 	return nil
 }
 
-// verify checks the signature by key.
+// verify checks the signature by key. By which algorithm is for the key to say.
 func (s *sign1) verify(object string, key *PublicKey) error {
+	if s.algorithm != key.algorithm {
+		return &Error{ErrSignature, object, "signature of " + key.algorithm.String() + " expected, as key " + key.ID().String() + " demands, found one of " + s.algorithm.String(),
+			"get one that is signed by the algorithm of the key"}
+	}
 	if !key.verify(toBeSigned(s.protected, s.payload), s.signature) {
 		return &Error{ErrSignature, object, "the signature is not of key " + key.ID().String() + " over this text",
 			"it was changed after it was signed; get it again from whom it came"}

@@ -118,9 +118,10 @@ func (d *Delegation) encode(parent [32]byte) []byte {
 
 // Link is a token or one of its delegations as it stands there, unverified.
 type Link struct {
-	Key    ID // that is to have signed it
-	Claims    // a delegation has no issuer, audience, epoch and lease
-	Size   int
+	Key       ID // that is to have signed it
+	Claims       // a delegation has no issuer, audience, epoch and lease
+	Size      int
+	Algorithm Algorithm
 }
 
 // Read takes a token apart without verifying anything, to show it, to find its issuer
@@ -143,7 +144,7 @@ func Read(t Token) (links []Link, left *Grant, err error) {
 		default:
 			left.take(&c)
 		}
-		links = append(links, Link{signed[i].keyID, c, len(signed[i].raw)})
+		links = append(links, Link{signed[i].keyID, c, len(signed[i].raw), signed[i].algorithm})
 	}
 	return links, left, nil
 }

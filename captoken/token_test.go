@@ -6,19 +6,28 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"aios/captoken/mldsa"
 )
 
-// testKey derives a key from a label; its signatures are deterministic.
+// testKey derives a key from its name, whose end says the algorithm; its signatures are
+// deterministic.
 func testKey(t testing.TB, label string) *PrivateKey {
 	t.Helper()
-	seed := sha256.Sum256([]byte("aios captoken test key " + label))
-	k, err := mldsa.NewPrivateKey(seed[:])
+	a := MLDSA65
+	for suffix, other := range map[string]Algorithm{"-44": MLDSA44, "-87": MLDSA87, "-hybrid": MLDSA65Ed25519} {
+		if strings.HasSuffix(label, suffix) {
+			a = other
+		}
+	}
+	sum := sha256.Sum256([]byte("aios captoken test key " + label))
+	seed := sum[:]
+	if a == MLDSA65Ed25519 {
+		second := sha256.Sum256([]byte("aios captoken test key " + label + " ed25519"))
+		seed = append(seed, second[:]...)
+	}
+	private, err := ParsePrivateKey(a, seed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	private := NewPrivateKey(k)
 	private.deterministic = true
 	return private
 }

@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"strconv"
 	"time"
-
-	"aios/captoken/mldsa"
 )
 
 // Issuer is a key whose tokens are accepted.
@@ -87,11 +85,10 @@ func findIssuer(id ID, trusted []Issuer) (*Issuer, error) {
 // narrow verifies a delegation and takes away what it does not admit. The signature of
 // everything before was found good.
 func (g *Grant) narrow(object string, s *sign1, before [32]byte) error {
-	raw, err := mldsa.NewPublicKey(s.key)
+	key, err := ParsePublicKey(s.algorithm, s.key)
 	if err != nil {
 		return formError(object, err.Error())
 	}
-	key := NewPublicKey(raw)
 	if key.ID() != s.keyID {
 		return formError(object, "key id expected "+key.ID().String()+", of the key beside it, found "+s.keyID.String())
 	}

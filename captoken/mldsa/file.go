@@ -12,11 +12,11 @@ import (
 )
 
 // EncodePrivateKey returns the key's seed as a PEM block.
-func EncodePrivateKey(k *PrivateKey) []byte { return encodeBlock(privateBlock, k.seed[:]) }
+func EncodePrivateKey(k *PrivateKey) []byte { return EncodeBlock(privateBlock, k.seed[:]) }
 
 // ParsePrivateKey reads exactly what EncodePrivateKey writes.
 func ParsePrivateKey(text []byte) (*PrivateKey, error) {
-	seed, rest, err := nextBlock(text, privateBlock)
+	seed, rest, err := NextBlock(text, privateBlock)
 	if err != nil {
 		return nil, fmt.Errorf("private key: %w", err)
 	}
@@ -33,7 +33,7 @@ func ParsePrivateKey(text []byte) (*PrivateKey, error) {
 // CreatePrivateKeyFile stores a private key in a new file of mode 0600. An existing
 // file is never touched: the error then is fs.ErrExist.
 func CreatePrivateKeyFile(path string, k *PrivateKey) error {
-	if err := createFile(path, EncodePrivateKey(k), 0o600); err != nil {
+	if err := CreateFile(path, EncodePrivateKey(k), 0o600); err != nil {
 		return fmt.Errorf("store private key: %w", err)
 	}
 	return nil
@@ -42,7 +42,7 @@ func CreatePrivateKeyFile(path string, k *PrivateKey) error {
 // CreatePublicKeyFile stores public keys in a new file of mode 0644, under the same
 // promise as CreatePrivateKeyFile.
 func CreatePublicKeyFile(path string, keys ...*PublicKey) error {
-	if err := createFile(path, EncodePublicKeys(keys...), 0o644); err != nil {
+	if err := CreateFile(path, EncodePublicKeys(keys...), 0o644); err != nil {
 		return fmt.Errorf("store public key: %w", err)
 	}
 	return nil
@@ -50,6 +50,20 @@ func CreatePublicKeyFile(path string, keys ...*PublicKey) error {
 
 // ReadPrivateKeyFile loads a private key and refuses a file that others may read.
 func ReadPrivateKeyFile(path string) (*PrivateKey, error) {
+	text, err := ReadSecretFile(path)
+	if err != nil {
+		return nil, err
+	}
+	k, err := ParsePrivateKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return k, nil
+}
+
+// ReadSecretFile loads the text of a private key, of at most 4096 bytes, and refuses a
+// file that others may read.
+func ReadSecretFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("load private key: %w", err)
@@ -67,11 +81,7 @@ func ReadPrivateKeyFile(path string) (*PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load private key %s: %w", path, err)
 	}
-	k, err := ParsePrivateKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return k, nil
+	return text, nil
 }
 
 // ReadPublicKeyFile loads one or more public keys.
@@ -87,10 +97,10 @@ func ReadPublicKeyFile(path string) ([]*PublicKey, error) {
 	return keys, nil
 }
 
-// createFile makes path with exactly this content, or not at all. The content is
+// CreateFile makes path with exactly this content, or not at all. The content is
 // written and synced under a temporary name first, and link(2) then fails if path
 // exists, so neither a crash nor a second process can leave half a key or replace one.
-func createFile(path string, content []byte, mode fs.FileMode) error {
+func CreateFile(path string, content []byte, mode fs.FileMode) error {
 	var tag [8]byte
 	if _, err := rand.Read(tag[:]); err != nil {
 		return err

@@ -110,9 +110,9 @@ func TestParseRefuses(t *testing.T) {
 		{"carriage returns", bytes.ReplaceAll(public, []byte("\n"), []byte("\r\n"))},
 		{"header", bytes.Replace(public, []byte("KEY-----\n"), []byte("KEY-----\nName: x\n\n"), 1)},
 		{"same key twice", text(public, public)},
-		{"other type", encodeBlock("PUBLIC KEY", a.Public().Bytes())},
+		{"other type", EncodeBlock("PUBLIC KEY", a.Public().Bytes())},
 		{"private key", private},
-		{"short", encodeBlock(publicBlock, a.Public().Bytes()[1:])},
+		{"short", EncodeBlock(publicBlock, a.Public().Bytes()[1:])},
 		{"cut", public[:len(public)/2]},
 	} {
 		t.Run("public/"+c.name, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestParseRefuses(t *testing.T) {
 		{"two keys", text(private, private)},
 		{"text before", text([]byte("x\n"), private)},
 		{"text after", text(private, []byte("x\n"))},
-		{"long seed", encodeBlock(privateBlock, append(a.Seed(), 0))},
+		{"long seed", EncodeBlock(privateBlock, append(a.Seed(), 0))},
 	} {
 		t.Run("private/"+c.name, func(t *testing.T) {
 			if _, err := ParsePrivateKey(c.text); !errors.Is(err, ErrPEM) {

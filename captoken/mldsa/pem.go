@@ -21,7 +21,7 @@ var ErrPEM = errors.New("not a key file of AIOS")
 func EncodePublicKeys(keys ...*PublicKey) []byte {
 	var out bytes.Buffer
 	for _, k := range keys {
-		out.Write(encodeBlock(publicBlock, k.raw[:]))
+		out.Write(EncodeBlock(publicBlock, k.raw[:]))
 	}
 	return out.Bytes()
 }
@@ -32,7 +32,7 @@ func EncodePublicKeys(keys ...*PublicKey) []byte {
 func ParsePublicKeys(text []byte) ([]*PublicKey, error) {
 	var keys []*PublicKey
 	for rest := text; len(rest) > 0; {
-		raw, tail, err := nextBlock(rest, publicBlock)
+		raw, tail, err := NextBlock(rest, publicBlock)
 		if err != nil {
 			return nil, fmt.Errorf("public key %d: %w", len(keys)+1, err)
 		}
@@ -54,10 +54,10 @@ func ParsePublicKeys(text []byte) ([]*PublicKey, error) {
 	return keys, nil
 }
 
-// nextBlock splits the first PEM block off text. encoding/pem skips whatever it does
+// NextBlock splits the first PEM block off text. encoding/pem skips whatever it does
 // not understand; here the block has to stand at the start, in the one form that
-// encodeBlock writes.
-func nextBlock(text []byte, want string) (raw, rest []byte, err error) {
+// EncodeBlock writes.
+func NextBlock(text []byte, want string) (raw, rest []byte, err error) {
 	block, rest := pem.Decode(text)
 	if block == nil {
 		return nil, nil, fmt.Errorf("%w: expected a PEM block %q", ErrPEM, want)
@@ -65,12 +65,13 @@ func nextBlock(text []byte, want string) (raw, rest []byte, err error) {
 	if block.Type != want {
 		return nil, nil, fmt.Errorf("%w: expected a PEM block %q, found %q", ErrPEM, want, block.Type)
 	}
-	if !bytes.Equal(text[:len(text)-len(rest)], encodeBlock(want, block.Bytes)) {
+	if !bytes.Equal(text[:len(text)-len(rest)], EncodeBlock(want, block.Bytes)) {
 		return nil, nil, fmt.Errorf("%w: text or headers around the PEM block %q, or another line length; write the file with aios", ErrPEM, want)
 	}
 	return block.Bytes, rest, nil
 }
 
-func encodeBlock(kind string, raw []byte) []byte {
+// EncodeBlock returns raw bytes as one PEM block of this type.
+func EncodeBlock(kind string, raw []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: raw})
 }

@@ -27,21 +27,24 @@ type tokenCmd struct {
 }
 
 type tokenKeyCmd struct {
-	File string `arg:"" help:"New file for the private key; the public key goes beside it, with .pub appended." type:"path"`
+	File      string `arg:"" help:"New file for the private key; the public key goes beside it, with .pub appended." type:"path"`
+	Algorithm string `help:"What it signs with: ${enum}. A host's issuer has ML-DSA-65; a host takes ML-DSA of any size from holders, and no hybrid." enum:"ML-DSA-44,ML-DSA-65,ML-DSA-87,ML-DSA-65-Ed25519" default:"ML-DSA-65"`
 }
 
 func (c tokenKeyCmd) Run(e *env) error {
-	k, err := mldsa.GenerateKey()
+	algorithms := captoken.Algorithms()
+	i := slices.IndexFunc(algorithms, func(a captoken.Algorithm) bool { return a.String() == c.Algorithm })
+	k, err := captoken.GenerateKey(algorithms[i])
 	if err != nil {
 		return err
 	}
-	if err := mldsa.CreatePrivateKeyFile(c.File, k); err != nil {
-		return err
+	if err := mldsa.CreateFile(c.File, captoken.EncodePrivateKey(k), 0o600); err != nil {
+		return fmt.Errorf("store private key: %w", err)
 	}
-	if err := mldsa.CreatePublicKeyFile(c.File+".pub", k.Public()); err != nil {
-		return err
+	if err := mldsa.CreateFile(c.File+".pub", captoken.EncodePublicKeys(k.Public()), 0o644); err != nil {
+		return fmt.Errorf("store public key: %w", err)
 	}
-	_, err = fmt.Fprintf(e.stdout, "wrote %s and %s.pub, thumbprint %s\n", c.File, c.File, captoken.NewPublicKey(k.Public()).Thumbprint())
+	_, err = fmt.Fprintf(e.stdout, "wrote %s and %s.pub, %s, thumbprint %s\n", c.File, c.File, c.Algorithm, k.Public().Thumbprint())
 	return err
 }
 
@@ -279,9 +282,9 @@ func (c tokenInspectCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	fmt.Fprintf(e.stdout, "token %s, %d bytes, signed by key %s of issuer %s\n", links[0].ID, len(token), links[0].Key, links[0].Issuer)
+	fmt.Fprintf(e.stdout, "token %s, %d bytes, signed with %s by key %s of issuer %s\n", links[0].ID, len(token), links[0].Algorithm, links[0].Key, links[0].Issuer)
 	for i, l := range links[1:] {
-		fmt.Fprintf(e.stdout, "passed on by agent %s to agent %s: delegation %s, %d bytes\n", links[i].Subject, l.Subject, l.ID, l.Size)
+		fmt.Fprintf(e.stdout, "passed on by agent %s to agent %s: delegation %s, %d bytes, signed with %s\n", links[i].Subject, l.Subject, l.ID, l.Size, l.Algorithm)
 	}
 	for _, line := range left.Describe() {
 		fmt.Fprintln(e.stdout, line)
@@ -326,12 +329,12 @@ type tokenVerifyCmd struct {
 func (c tokenVerifyCmd) want() (w captoken.Want, err error) {
 	w = captoken.Want{Host: c.Host, Agent: c.Agent, Now: time.Now().UTC()}
 	for _, file := range c.Issuer {
-		keys, err := mldsa.ReadPublicKeyFile(file)
+		keys, err := readPublicKeys(file)
 		if err != nil {
 			return w, err
 		}
 		for _, k := range keys {
-			w.Trusted = append(w.Trusted, captoken.Issuer{Key: captoken.NewPublicKey(k), Epoch: c.Epoch})
+			w.Trusted = append(w.Trusted, captoken.Issuer{Key: k, Epoch: c.Epoch})
 		}
 	}
 	if w.Lease, err = parseID("--lease", c.Lease); err != nil {
@@ -366,22 +369,38 @@ func (c tokenVerifyCmd) Run(e *env) error {
 }
 
 func readSigner(file string) (*captoken.PrivateKey, error) {
-	k, err := mldsa.ReadPrivateKeyFile(file)
+	text, err := mldsa.ReadSecretFile(file)
 	if err != nil {
 		return nil, err
 	}
-	return captoken.NewPrivateKey(k), nil
+	k, err := captoken.ParsePrivateKeyText(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return k, nil
+}
+
+func readPublicKeys(file string) ([]*captoken.PublicKey, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("load public key: %w", err)
+	}
+	keys, err := captoken.ParsePublicKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return keys, nil
 }
 
 func readThumbprint(file string) (t captoken.Thumbprint, err error) {
-	keys, err := mldsa.ReadPublicKeyFile(file)
+	keys, err := readPublicKeys(file)
 	if err != nil {
 		return t, err
 	}
 	if len(keys) != 1 {
 		return t, fmt.Errorf("%s holds %d keys, expected one", file, len(keys))
 	}
-	return captoken.NewPublicKey(keys[0]).Thumbprint(), nil
+	return keys[0].Thumbprint(), nil
 }
 
 func parseID(flag, text string) (id captoken.ID, err error) {

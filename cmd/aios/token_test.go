@@ -73,6 +73,20 @@ func TestTokenByHand(t *testing.T) {
 	contains(t, do(t, exitFailed, "token", "attenuate", at("longer"), "--key", at("planner"), "--agent", "x", "--holder", at("worker.pub")), "only the holder can pass a token on")
 }
 
+// Keys of every algorithm go through every command, and what is shown names them.
+func TestTokenAlgorithms(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	do(t, exitOK, "token", "key", at("holder"), "--algorithm", "ML-DSA-44")
+	for _, a := range []string{"ML-DSA-44", "ML-DSA-65", "ML-DSA-87", "ML-DSA-65-Ed25519"} {
+		contains(t, do(t, exitOK, "token", "key", at(a), "--algorithm", a), a+", thumbprint")
+		do(t, exitOK, "token", "mint", "--key", at(a), "--agent", "planner", "--host", "host-1", "--lease", testLease, "--holder", at("holder.pub"), "--right", "log", "--depth", "1", "--out", at(a+".token"))
+		do(t, exitOK, "token", "attenuate", at(a+".token"), "--key", at("holder"), "--agent", "worker", "--holder", at("holder.pub"), "--out", at(a+".longer"))
+		contains(t, do(t, exitOK, "token", "inspect", at(a+".longer"), "--issuer", at(a+".pub")), "signed with "+a+" by key", "signed with ML-DSA-44\n", "it would be accepted")
+	}
+	do(t, exitUsage, "token", "key", at("x"), "--algorithm", "ES256")
+}
+
 func TestTokenUsage(t *testing.T) {
 	dir := t.TempDir()
 	key := filepath.Join(dir, "k")
