@@ -29,6 +29,7 @@ func makeVectors(t testing.TB) []*vector {
 	m.tokenForms()
 	m.delegations()
 	m.algorithms()
+	m.proofs()
 	m.leases()
 	m.commands()
 	m.receipts()

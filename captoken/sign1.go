@@ -22,7 +22,12 @@ const (
 	kindDelegation kind = "application/aios-delegation+cwt"
 	kindLease      kind = "application/aios-lease+cwt"
 	kindCommand    kind = "application/aios-command+cwt"
+	kindProof      kind = "application/aios-proof+cwt"
 )
+
+// carriesKey tells whether the signer's key stands in the header: whoever verifies such an
+// object knows no more of the signer than a thumbprint.
+func (k kind) carriesKey() bool { return k == kindDelegation || k == kindProof }
 
 const maxKind = 64
 
@@ -31,7 +36,7 @@ const (
 	headerAlgorithm = 1      // RFC 9052 section 3.1
 	headerKeyID     = 4      // RFC 9052 section 3.1
 	headerType      = 16     // RFC 9596
-	headerKey       = -65537 // private use: the signer's public key, in delegations only
+	headerKey       = -65537 // private use: the signer's public key, in delegations and proofs
 )
 
 // tagSign1 is the CBOR tag of COSE_Sign1, RFC 9052 section 2.
@@ -46,7 +51,7 @@ type sign1 struct {
 
 	algorithm Algorithm
 	keyID     ID
-	key       []byte // of a delegation: the signer's public key
+	key       []byte // of a delegation or a proof: the signer's public key
 }
 
 // readSign1 reads the object of a kind at the start of b. It looks at the header,
@@ -79,7 +84,7 @@ func readSign1(b []byte, object string, want kind) (s sign1, err error) {
 func (s *sign1) readHeader(object string, want kind) error {
 	r := cbor.NewReader(s.protected)
 	pairs := 3
-	if want == kindDelegation {
+	if want.carriesKey() {
 		pairs = 4
 	}
 	m := r.Map(pairs, pairs)
@@ -97,7 +102,7 @@ func (s *sign1) readHeader(object string, want kind) error {
 			if found := r.Text(1, maxKind); r.Err() == nil && string(found) != string(want) {
 				r.Fail(at, "type expected "+string(want)+", found "+quote(string(found)))
 			}
-		case key == headerKey && want == kindDelegation:
+		case key == headerKey && want.carriesKey():
 			size, _ := s.algorithm.sizes() // read before: labels ascend
 			s.key = r.Bytes(size, size)
 		default:
@@ -148,14 +153,14 @@ func seal(signer Signer, object string, k kind, payload []byte) ([]byte, error) 
 	public := signer.Public()
 	id := public.ID()
 	pairs := 3
-	if k == kindDelegation {
+	if k.carriesKey() {
 		pairs = 4
 	}
 	header := cbor.AppendMap(nil, pairs)
 	header = cbor.AppendInt(cbor.AppendInt(header, headerAlgorithm), int64(public.Algorithm()))
 	header = cbor.AppendBytes(cbor.AppendInt(header, headerKeyID), id[:])
 	header = cbor.AppendText(cbor.AppendInt(header, headerType), string(k))
-	if k == kindDelegation {
+	if k.carriesKey() {
 		header = cbor.AppendBytes(cbor.AppendInt(header, headerKey), public.Bytes())
 	}
 	signature, err := signer.Sign(toBeSigned(header, payload))

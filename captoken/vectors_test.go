@@ -112,6 +112,8 @@ func TestVectors(t *testing.T) {
 			switch kind := v.get("kind"); kind {
 			case "token":
 				lines, err = v.verifyToken(t)
+			case "proof":
+				err = v.verifyProof(t)
 			case "lease":
 				lines, err = v.verifyLease(t)
 			case "command":
@@ -140,7 +142,8 @@ func TestVectors(t *testing.T) {
 		"token not-yet", "token expired", "token epoch", "token lease", "token revoked", "token right", "lease ok", "lease form", "lease issuer",
 		"lease signature", "lease audience", "lease boot", "lease nonce", "lease sequence", "lease expired", "command ok", "command form",
 		"command issuer", "command signature", "command audience", "command not-yet", "command expired", "command role", "command replay",
-		"receipt ok", "receipt form"} {
+		"receipt ok", "receipt form", "proof ok", "proof form",
+		"proof issuer", "proof signature", "proof audience", "proof nonce", "proof delegation"} {
 		if seen[want] == 0 {
 			t.Errorf("no vector for %s", want)
 		}
@@ -219,8 +222,8 @@ func (v *vector) time(t *testing.T, key string) time.Time {
 }
 
 // verifyToken: trusted is "NAME EPOCH", several times; revoked is an id or an agent.
-func (v *vector) verifyToken(t *testing.T) ([]string, error) {
-	w := Want{Host: v.get("host"), Agent: v.get("agent"), Now: v.time(t, "now"), Lease: v.id(t, "lease"), Rights: Rights(v.number(t, "rights"))}
+func (v *vector) want(t *testing.T) (w Want) {
+	w = Want{Host: v.get("host"), Agent: v.get("agent"), Now: v.time(t, "now"), Lease: v.id(t, "lease"), Rights: Rights(v.number(t, "rights"))}
 	for _, s := range v.all("trusted") {
 		name, epoch, _ := strings.Cut(s, " ")
 		n, err := strconv.ParseUint(epoch, 10, 64)
@@ -239,6 +242,11 @@ func (v *vector) verifyToken(t *testing.T) ([]string, error) {
 	}
 	r.subjects = v.all("revoked-agent")
 	w.Revoked = r
+	return w
+}
+
+func (v *vector) verifyToken(t *testing.T) ([]string, error) {
+	w := v.want(t)
 	g, err := Verify(v.body, w)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -22,6 +23,7 @@ type tokenCmd struct {
 	Key       tokenKeyCmd       `cmd:"" help:"Make a key pair for an issuer or a holder of tokens."`
 	Mint      tokenMintCmd      `cmd:"" help:"Make a token."`
 	Attenuate tokenAttenuateCmd `cmd:"" help:"Pass a part of a token on, as its holder. What is not stated stays as it is."`
+	Prove     tokenProveCmd     `cmd:"" help:"Prove to a host that one has the key of a token's holder, by signing the host's nonce. No host asks for it yet."`
 	Inspect   tokenInspectCmd   `cmd:"" help:"Say in words who may do what until when, and why it would be refused."`
 	Verify    tokenVerifyCmd    `cmd:"" help:"Check a token as a host would."`
 }
@@ -261,6 +263,41 @@ func (c tokenAttenuateCmd) narrow(d *captoken.Delegation) error {
 	return nil
 }
 
+type tokenProveCmd struct {
+	File  string `arg:"" help:"Token, or - for standard input." type:"path"`
+	Key   string `help:"Private key of the present holder." required:"" placeholder:"FILE" type:"path"`
+	Nonce string `help:"The nonce that the host made up." required:"" placeholder:"HEX"`
+	Out   string `help:"Write the proof's bytes to a new file (default: text on standard output)." placeholder:"FILE" type:"path"`
+}
+
+func (c tokenProveCmd) Run(e *env) error {
+	holder, err := readSigner(c.Key)
+	if err != nil {
+		return err
+	}
+	token, err := readToken(c.File)
+	if err != nil {
+		return err
+	}
+	nonce, err := parseNonce(c.Nonce)
+	if err != nil {
+		return err
+	}
+	proof, err := captoken.Prove(holder, token, nonce)
+	if err != nil {
+		return err
+	}
+	return writeToken(e, c.Out, proof)
+}
+
+func parseNonce(text string) (nonce [captoken.NonceSize]byte, err error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(nonce) {
+		return nonce, usageError("--nonce %s: expected %d hex digits", text, 2*len(nonce))
+	}
+	return [captoken.NonceSize]byte(b), nil
+}
+
 type tokenInspectCmd struct {
 	File   string   `arg:"" help:"Token, or - for standard input." type:"path"`
 	Issuer []string `help:"Public key of an issuer to trust (may be given several times)." placeholder:"FILE" type:"path"`
@@ -270,6 +307,8 @@ type tokenInspectCmd struct {
 	Lease  string   `help:"Lease that the host holds (default: that of the token)." placeholder:"HEX"`
 	At     string   `help:"Time at which to present it (default: now)." placeholder:"RFC3339"`
 	Right  []string `help:"Rights that are needed."`
+	Proof  string   `help:"Proof that the presenter has the holder's key, as an answer to --nonce." placeholder:"FILE" type:"path"`
+	Nonce  string   `help:"The nonce that the host made up." placeholder:"HEX"`
 }
 
 // Run succeeds for any token that can be read: that one would be refused is a finding.
@@ -293,7 +332,7 @@ func (c tokenInspectCmd) Run(e *env) error {
 		_, err := fmt.Fprintln(e.stdout, "none of this is verified: name the issuers that you trust with --issuer")
 		return err
 	}
-	v := tokenVerifyCmd{File: c.File, Issuer: c.Issuer, Epoch: c.Epoch, Host: c.Host, Agent: c.Agent, Lease: c.Lease, At: c.At, Right: c.Right}
+	v := tokenVerifyCmd{File: c.File, Issuer: c.Issuer, Epoch: c.Epoch, Host: c.Host, Agent: c.Agent, Lease: c.Lease, At: c.At, Right: c.Right, Proof: c.Proof, Nonce: c.Nonce}
 	if v.Host == "" {
 		v.Host = left.Audience
 	}
@@ -307,8 +346,16 @@ func (c tokenInspectCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if _, err := captoken.Verify(token, want); err != nil {
-		_, err = fmt.Fprintln(e.stdout, "it would be refused:", err)
+	g, err := captoken.Verify(token, want)
+	if err == nil {
+		err = v.possession(token, g)
+	}
+	var refused *captoken.Error
+	switch {
+	case errors.As(err, &refused):
+		_, err = fmt.Fprintln(e.stdout, "it would be refused:", refused)
+		return err
+	case err != nil:
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "it would be accepted at %s for agent %s on host %s\n", want.Now.Format(time.RFC3339), want.Agent, want.Host)
@@ -324,6 +371,8 @@ type tokenVerifyCmd struct {
 	Lease  string   `help:"The lease that the host holds." required:"" placeholder:"HEX"`
 	At     string   `help:"Time at which it is presented (default: now)." placeholder:"RFC3339"`
 	Right  []string `help:"Rights that are needed."`
+	Proof  string   `help:"Proof that the presenter has the holder's key, as an answer to --nonce." placeholder:"FILE" type:"path"`
+	Nonce  string   `help:"The nonce that this host made up." placeholder:"HEX"`
 }
 
 func (c tokenVerifyCmd) want() (w captoken.Want, err error) {
@@ -362,8 +411,33 @@ func (c tokenVerifyCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
+	if err := c.possession(token, g); err != nil {
+		return err
+	}
 	for _, line := range g.Describe() {
 		fmt.Fprintln(e.stdout, line)
+	}
+	if c.Proof != "" {
+		fmt.Fprintf(e.stdout, "the presenter has shown that it has key %s\n", g.Holder)
+	}
+	return nil
+}
+
+// possession checks the proof, if one was given.
+func (c tokenVerifyCmd) possession(token captoken.Token, g *captoken.Grant) error {
+	if c.Proof == "" && c.Nonce == "" {
+		return nil
+	}
+	nonce, err := parseNonce(c.Nonce)
+	if err != nil {
+		return err
+	}
+	proof, err := readToken(c.Proof)
+	if err != nil {
+		return err
+	}
+	if err := captoken.VerifyProof(proof, token, g, nonce); err != nil {
+		return fmt.Errorf("%s: %w", c.Proof, err)
 	}
 	return nil
 }

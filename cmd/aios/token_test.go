@@ -73,6 +73,28 @@ func TestTokenByHand(t *testing.T) {
 	contains(t, do(t, exitFailed, "token", "attenuate", at("longer"), "--key", at("planner"), "--agent", "x", "--holder", at("worker.pub")), "only the holder can pass a token on")
 }
 
+// The holder proves that it has its key; nobody else can, and no proof counts twice.
+func TestTokenProve(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"issuer", "planner", "other"} {
+		do(t, exitOK, "token", "key", at(name))
+	}
+	do(t, exitOK, "token", "mint", "--key", at("issuer"), "--agent", "planner", "--host", "host-1", "--lease", testLease, "--holder", at("planner.pub"), "--out", at("token"))
+	nonce, later := strings.Repeat("5a", 32), strings.Repeat("5b", 32)
+	do(t, exitOK, "token", "prove", at("token"), "--key", at("planner"), "--nonce", nonce, "--out", at("proof"))
+	contains(t, do(t, exitFailed, "token", "prove", at("token"), "--key", at("other"), "--nonce", nonce), "only the holder")
+	do(t, exitUsage, "token", "prove", at("token"), "--key", at("planner"), "--nonce", "5a")
+	verify := func(code int, more ...string) string {
+		return do(t, code, append([]string{"token", "verify", at("token"), "--issuer", at("issuer.pub"), "--host", "host-1", "--agent", "planner", "--lease", testLease}, more...)...)
+	}
+	contains(t, verify(exitOK, "--proof", at("proof"), "--nonce", nonce), "has shown that it has key")
+	contains(t, verify(exitFailed, "--proof", at("proof"), "--nonce", later), "nonce expected "+later)
+	verify(exitUsage, "--proof", at("proof"))
+	verify(exitFailed, "--nonce", nonce)
+	contains(t, do(t, exitOK, "token", "inspect", at("token"), "--issuer", at("issuer.pub"), "--proof", at("proof"), "--nonce", later), "it would be refused: proof of possession: nonce expected")
+}
+
 // Keys of every algorithm go through every command, and what is shown names them.
 func TestTokenAlgorithms(t *testing.T) {
 	dir := t.TempDir()
