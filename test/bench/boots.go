@@ -19,10 +19,11 @@ const bootLimit = 4 * time.Minute
 
 // boots are what the machines said, a value per turn.
 type boots struct {
-	calls, peer []batches // a boot each
-	init        []float64 // QEMU start to the peer's init, ns
-	handover    []float64 // QEMU start to the firmware starting the peer's boot program, ns
-	up          []upTimes
+	calls, peer  []batches // a boot each
+	init         []float64 // QEMU start to the peer's init, ns
+	handover     []float64 // QEMU start to the firmware starting the peer's boot program, ns
+	up           []upTimes
+	web, peerWeb []batches
 }
 
 // measure boots the machines in turns. A turn that is not counted comes first:
@@ -53,6 +54,8 @@ func (m *machines) turn(ctx context.Context, name string, b *boots) error {
 		{"AIOS, system calls", func() error { return m.bootCalls(ctx, b) }},
 		{"Debian's kernel", func() error { return m.bootPeer(ctx, b) }},
 		{"aios up", func() error { return m.runUp(ctx, b) }},
+		{"AIOS, HTTP", func() error { return m.bootWeb(ctx, b) }},
+		{"Debian's kernel, HTTP", func() error { return m.bootPeerWeb(ctx, b) }},
 	} {
 		if err := step(name+": "+s.what, s.do); err != nil {
 			return err
@@ -65,7 +68,7 @@ func (m *machines) turn(ctx context.Context, name string, b *boots) error {
 func (m *machines) bootPeer(ctx context.Context, b *boots) error {
 	got := batches{}
 	var init, handover time.Duration
-	err := boot(ctx, m.peer, func(l vm.Line) (bool, error) {
+	err := boot(ctx, m.peer, func(_ *vm.Machine, l vm.Line) (bool, error) {
 		switch {
 		case strings.HasPrefix(l.Text, "BdsDxe: starting "):
 			handover = l.At
@@ -92,7 +95,7 @@ func (m *machines) bootPeer(ctx context.Context, b *boots) error {
 // bootCalls boots AIOS's test kernel, which measures and switches off.
 func (m *machines) bootCalls(ctx context.Context, b *boots) error {
 	got := batches{}
-	err := boot(ctx, m.calls, func(l vm.Line) (bool, error) {
+	err := boot(ctx, m.calls, func(_ *vm.Machine, l vm.Line) (bool, error) {
 		if why, done := strings.CutPrefix(l.Text, "BENCH done err="); done {
 			if why != "<nil>" {
 				return false, errors.New(why)
@@ -109,7 +112,7 @@ func (m *machines) bootCalls(ctx context.Context, b *boots) error {
 }
 
 // boot starts a machine and shows each line of its console until told to stop.
-func boot(ctx context.Context, cfg vm.Config, line func(vm.Line) (done bool, err error)) error {
+func boot(ctx context.Context, cfg vm.Config, line func(*vm.Machine, vm.Line) (done bool, err error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, bootLimit, fmt.Errorf("the machine was not done after %v", bootLimit))
 	defer cancel()
 	log, err := os.Create(filepath.Join(filepath.Dir(cfg.FirmwareVar), "console.log"))
@@ -127,7 +130,7 @@ func boot(ctx context.Context, cfg vm.Config, line func(vm.Line) (done bool, err
 		l, err := lines.Next(ctx)
 		done := false
 		if err == nil {
-			done, err = line(l)
+			done, err = line(m, l)
 		} else if err == io.EOF {
 			err = errors.New("the machine ended before it was done")
 		}
@@ -183,6 +186,11 @@ func (b *boots) rows() ([]row, error) {
 		return nil, err
 	}
 	rows = append(rows, kills...)
+	web, err := b.webRow()
+	if err != nil {
+		return nil, err
+	}
+	rows = append(rows, web)
 	var verdict, firmware []float64
 	for _, u := range b.up {
 		verdict, firmware = append(verdict, float64(u.verdict)), append(firmware, float64(u.firmware))

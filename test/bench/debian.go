@@ -18,8 +18,20 @@ import (
 // debian is the peer's software as Debian publishes it.
 type debian struct {
 	kernel, stub               []byte
-	kernelPackage, stubPackage string // name and version
+	modules                    [][]byte // in the order in which they are loaded
+	kernelPackage, stubPackage string   // name and version
 }
+
+// Files of the kernel's package: the kernel, and what drives a virtio network
+// card, each after what it needs.
+var kernelFiles = []string{"boot/vmlinuz-*",
+	module("drivers/virtio/virtio_ring"), module("drivers/virtio/virtio"),
+	module("drivers/virtio/virtio_pci_modern_dev"), module("drivers/virtio/virtio_pci_legacy_dev"), module("drivers/virtio/virtio_pci"),
+	module("net/core/failover"), module("drivers/net/net_failover"), module("drivers/net/virtio_net"),
+}
+
+// module is the pattern of a module's file. Where the package compresses them, there is none.
+func module(name string) string { return "lib/modules/*/kernel/" + name + ".ko" }
 
 // Packages of the peer: the kernel that Debian builds for virtual machines,
 // which comes up sooner than the general one, and systemd's EFI stub.
@@ -45,13 +57,15 @@ func fetchDebian(ctx context.Context, dir string) (*debian, error) {
 		}
 	}
 	var d debian
-	var err error
-	if d.kernel, d.kernelPackage, err = unpack(ctx, kernel, "boot/vmlinuz-*"); err != nil {
+	files, version, err := unpack(ctx, kernel, kernelFiles...)
+	if err != nil {
 		return nil, err
 	}
-	if d.stub, d.stubPackage, err = unpack(ctx, stub, "usr/lib/systemd/boot/efi/linuxx64.efi.stub"); err != nil {
+	d.kernel, d.modules, d.kernelPackage = files[0], files[1:], version
+	if files, d.stubPackage, err = unpack(ctx, stub, "usr/lib/systemd/boot/efi/linuxx64.efi.stub"); err != nil {
 		return nil, err
 	}
+	d.stub = files[0]
 	return &d, nil
 }
 
@@ -147,8 +161,8 @@ func apt(ctx context.Context, dir, program string, args ...string) (string, erro
 	return stdout.String(), nil
 }
 
-// unpack reads one file of a package, and the package's name and version.
-func unpack(ctx context.Context, deb, pattern string) (data []byte, version string, err error) {
+// unpack reads a file for each pattern from a package, and the package's name and version.
+func unpack(ctx context.Context, deb string, patterns ...string) (files [][]byte, version string, err error) {
 	out, err := exec.CommandContext(ctx, "dpkg-deb", "--show", "--showformat=${Package} ${Version}", deb).Output()
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: dpkg-deb: %w: remove the file, it is fetched again", deb, err)
@@ -161,7 +175,7 @@ func unpack(ctx context.Context, deb, pattern string) (data []byte, version stri
 	if err := c.Start(); err != nil {
 		return nil, "", err
 	}
-	data, err = fromTar(pipe, pattern)
+	files, err = fromTar(pipe, patterns...)
 	io.Copy(io.Discard, pipe) // so that it can end
 	if waited := c.Wait(); err == nil && waited != nil {
 		err = waited
@@ -169,22 +183,38 @@ func unpack(ctx context.Context, deb, pattern string) (data []byte, version stri
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w: remove the file, it is fetched again", deb, err)
 	}
-	return data, string(out), nil
+	return files, string(out), nil
 }
 
-// fromTar returns the first regular file of a pattern.
-func fromTar(r io.Reader, pattern string) ([]byte, error) {
+// fromTar returns the first regular file of each pattern.
+func fromTar(r io.Reader, patterns ...string) ([][]byte, error) {
+	files := make([][]byte, len(patterns))
 	t := tar.NewReader(r)
-	for {
+	for missing := len(patterns); missing > 0; {
 		h, err := t.Next()
 		if err == io.EOF {
-			return nil, fmt.Errorf("there is no %s in it", pattern)
+			for i, f := range files {
+				if f == nil {
+					return nil, fmt.Errorf("there is no %s in it", patterns[i])
+				}
+			}
 		}
 		if err != nil {
 			return nil, err
 		}
-		if ok, _ := path.Match(pattern, strings.TrimPrefix(h.Name, "./")); ok && h.Typeflag == tar.TypeReg {
-			return io.ReadAll(t)
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		for i, p := range patterns {
+			if ok, _ := path.Match(p, strings.TrimPrefix(h.Name, "./")); !ok || files[i] != nil {
+				continue
+			}
+			if files[i], err = io.ReadAll(t); err != nil {
+				return nil, err
+			}
+			missing--
+			break
 		}
 	}
+	return files, nil
 }

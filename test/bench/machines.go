@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"aios/boot/image"
@@ -15,12 +16,15 @@ import (
 	"aios/host/vm"
 )
 
-// machines are the three virtual hosts that are booted in turns. They have the
-// same processors, memory, firmware with Secure Boot on, and kind of TPM.
+// machines are the virtual hosts that are booted in turns. They have the same
+// processors, memory, network card, firmware with Secure Boot on, and kind of TPM.
 type machines struct {
-	calls vm.Config // AIOS's kernel measuring itself
-	peer  vm.Config // Debian's kernel, measuring itself after it came up
-	up    upHost    // AIOS as it is used
+	calls   vm.Config // AIOS's kernel measuring itself
+	peer    vm.Config // Debian's kernel, measuring itself after it came up
+	up      upHost    // AIOS as it is used
+	web     vm.Config // AIOS's kernel, netd, and a client of it
+	peerWeb vm.Config // Debian's kernel with the same client
+	server  *webServer
 }
 
 // buildPrograms builds what the machines boot.
@@ -33,16 +37,25 @@ func buildPrograms(ctx context.Context, o options) error {
 		{"-kind", "kernel", "-pkg", "./kernel/cmd/targettest", "-o", filepath.Join(dir, "kernel.elf")},
 		{"-kind", "service", "-pkg", "./kernel/target/ring3/program", "-o", filepath.Join(dir, "attestd.elf")},
 		{"-kind", "service", "-pkg", "./test/bench/peer", "-o", filepath.Join(dir, "peer.elf")},
+		{"-kind", "service", "-pkg", "./test/bench/peer/web", "-o", filepath.Join(dir, "peerweb.elf")},
+		{"-kind", "service", "-pkg", "./services/netd/probe", "-o", filepath.Join(dir, "web", "probe.elf")},
 	} {
 		if err := goTool(ctx, append([]string{"run", "./boot/cmd/mkmetal"}, a...)...); err != nil {
 			return err
 		}
 	}
-	boot, err := os.ReadFile(filepath.Join(o.target, "bootx64.efi"))
-	if err != nil {
-		return err
+	for to, names := range map[string][]string{dir: {"bootx64.efi"}, filepath.Join(dir, "web"): {"bootx64.efi", "kernel.elf", "netd.elf"}} {
+		for _, name := range names {
+			b, err := os.ReadFile(filepath.Join(o.target, name))
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(to, name), b, 0o644); err != nil {
+				return err
+			}
+		}
 	}
-	return os.WriteFile(filepath.Join(dir, "bootx64.efi"), boot, 0o644)
+	return nil
 }
 
 // makeMachines makes disks, firmware variables and TPMs anew: what an earlier
@@ -60,26 +73,50 @@ func makeMachines(ctx context.Context, o options, p vm.Programs, a vm.Accelerato
 		return nil, err
 	}
 	built := filepath.Join(o.work, "target")
-	if m.calls, err = makeMachine(ctx, filepath.Join(base, "calls"), o.keys, p, a, func(s *state.Dir, sb *secureboot.Keys) error {
+	if m.server, err = serveWeb(); err != nil {
+		return nil, err
+	}
+	for _, c := range []struct {
+		name    string
+		machine *vm.Config
+		disk    func(*state.Dir, *secureboot.Keys) error
+	}{
+		{"calls", &m.calls, ourDisk(install.Source{Target: built, Policy: []byte("none"), Cmdline: "bench", Version: 1, Programs: install.OneService()})},
+		{"peer", &m.peer, peerDisk(d, filepath.Join(built, "peer.elf"), "")},
+		{"web", &m.web, ourDisk(install.Source{Target: filepath.Join(built, "web"), Policy: []byte("none"), Version: 1, Programs: webPrograms()})},
+		{"peerweb", &m.peerWeb, peerDisk(d, filepath.Join(built, "peerweb.elf"), m.server.cmdline(), d.modules...)},
+	} {
+		if *c.machine, err = makeMachine(ctx, filepath.Join(base, c.name), o.keys, p, a, c.disk); err != nil {
+			return nil, fmt.Errorf("machine %s: %w", c.name, err)
+		}
+	}
+	return &m, nil
+}
+
+// ourDisk writes a disk that boots AIOS.
+func ourDisk(src install.Source) func(*state.Dir, *secureboot.Keys) error {
+	return func(s *state.Dir, sb *secureboot.Keys) error {
 		keys, err := install.EnsureKeys(s)
 		if err != nil {
 			return err
 		}
-		_, err = install.EnsureImage(s, keys, sb, install.Source{Target: built, Policy: []byte("none"), Cmdline: "bench", Version: 1, Programs: install.OneService()}, true)
+		_, err = install.EnsureImage(s, keys, sb, src, true)
 		return err
-	}); err != nil {
-		return nil, err
 	}
-	m.peer, err = makeMachine(ctx, filepath.Join(base, "peer"), o.keys, p, a, func(s *state.Dir, sb *secureboot.Keys) error {
-		init, err := os.ReadFile(filepath.Join(built, "peer.elf"))
+}
+
+// peerDisk writes a disk that boots Debian's kernel, which runs one program.
+func peerDisk(d *debian, init, cmdline string, modules ...[]byte) func(*state.Dir, *secureboot.Keys) error {
+	return func(s *state.Dir, sb *secureboot.Keys) error {
+		program, err := os.ReadFile(init)
 		if err != nil {
 			return err
 		}
 		uki, err := unify(d.stub, []section{
 			{".osrel", []byte("ID=peer\nNAME=peer\nVERSION_ID=0\n")},
-			{".cmdline", []byte("console=ttyS0 quiet panic=-1")},
+			{".cmdline", []byte(strings.TrimSpace("console=ttyS0 quiet panic=-1 " + cmdline))},
 			{".linux", d.kernel},
-			{".initrd", initrd(init)},
+			{".initrd", initrd(program, modules...)},
 		})
 		if err != nil {
 			return err
@@ -92,8 +129,7 @@ func makeMachines(ctx context.Context, o options, p vm.Programs, a vm.Accelerato
 			return err
 		}
 		return os.WriteFile(s.Disk(), disk, 0o600)
-	})
-	return &m, err
+	}
 }
 
 // makeMachine makes a host in dir; disk writes its disk.

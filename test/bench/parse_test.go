@@ -131,10 +131,10 @@ func TestFromTar(t *testing.T) {
 		w.Write([]byte(h.data))
 	}
 	w.Close()
-	if got, err := fromTar(bytes.NewReader(b.Bytes()), "boot/vmlinuz-*"); err != nil || string(got) != "yes" {
+	if got, err := fromTar(bytes.NewReader(b.Bytes()), "boot/vmlinuz-*", "boot/config-*"); err != nil || len(got) != 2 || string(got[0]) != "yes" || string(got[1]) != "no" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := fromTar(bytes.NewReader(b.Bytes()), "usr/lib/*.stub"); err == nil || !strings.Contains(err.Error(), "*.stub") {
+	if _, err := fromTar(bytes.NewReader(b.Bytes()), "boot/vmlinuz-*", "usr/lib/*.stub"); err == nil || !strings.Contains(err.Error(), "*.stub") {
 		t.Errorf("%v, want an error that names the file", err)
 	}
 	if _, err := fromTar(bytes.NewReader(b.Bytes()[:700]), "boot/vmlinuz-*"); err == nil {

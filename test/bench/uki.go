@@ -62,8 +62,9 @@ func unify(stub []byte, sections []section) ([]byte, error) {
 	return out, nil
 }
 
-// initrd is a compressed archive (cpio, newc) with init and the console device.
-func initrd(init []byte) []byte {
+// initrd is a compressed archive (cpio, newc) with init, the console device, and
+// kernel modules, whose names are in their order.
+func initrd(init []byte, modules ...[]byte) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	inode := 0
@@ -83,6 +84,12 @@ func initrd(init []byte) []byte {
 	entry("proc", 0o40755, nil, 0, 0)
 	entry("dev/console", 0o20600, nil, 5, 1)
 	entry("init", 0o100755, init, 0, 0)
+	if len(modules) > 0 {
+		entry("modules", 0o40755, nil, 0, 0)
+	}
+	for i, m := range modules {
+		entry(fmt.Sprintf("modules/%02d.ko", i), 0o100644, m, 0, 0)
+	}
 	entry("TRAILER!!!", 0, nil, 0, 0)
 	z.Close()
 	return b.Bytes()

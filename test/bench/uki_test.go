@@ -102,7 +102,7 @@ func TestUnifyRefuses(t *testing.T) {
 }
 
 func TestInitrd(t *testing.T) {
-	z, err := gzip.NewReader(bytes.NewReader(initrd([]byte("program"))))
+	z, err := gzip.NewReader(bytes.NewReader(initrd([]byte("program"), []byte("driver"))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,12 +137,13 @@ func TestInitrd(t *testing.T) {
 	}
 	for name, want := range map[string]entry{
 		"dev": {mode: 0o40755}, "proc": {mode: 0o40755}, "dev/console": {0o20600, 5, 1, ""}, "init": {0o100755, 0, 0, "program"},
+		"modules": {mode: 0o40755}, "modules/00.ko": {0o100644, 0, 0, "driver"},
 	} {
 		if got[name] != want {
 			t.Errorf("%s: %+v, want %+v", name, got[name], want)
 		}
 	}
-	if len(got) != 4 {
-		t.Errorf("%d entries, want 4", len(got))
+	if len(got) != 6 {
+		t.Errorf("%d entries, want 6", len(got))
 	}
 }

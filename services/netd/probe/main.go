@@ -1,9 +1,11 @@
 // Command probe is a client of netd for tests and measurements on a booted host.
-// It takes orders from the channel, one a line, and answers each with a line:
+// It takes orders from the channel, or without that capability from whom it finds at
+// orders.test:7000, one a line, and answers each with a line:
 //
 //	echo ADDRESS BYTES     TLS 1.3 to a server that gives back what it gets
 //	get ADDRESS            HTTP GET / and how fast the body came
 //	lookup NAME
+//	hold ADDRESS N BYTES   open N connections, write BYTES on each, read nothing and keep them
 package main
 
 import (
@@ -11,10 +13,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -23,6 +25,7 @@ import (
 	"aios/kernel/abi"
 	aios "aios/sdk/go"
 	"aios/sdk/go/net"
+	"aios/services/netd/probe/fetch"
 )
 
 // limit bounds one order.
@@ -38,13 +41,15 @@ func main() {
 }
 
 func serve(log io.Writer) error {
-	channel, err := aios.OpenStream(abi.CapChannel)
-	if err != nil {
-		return err
-	}
 	stack, err := net.Open()
 	if err != nil {
 		return err
+	}
+	var channel io.ReadWriter
+	if channel, err = aios.OpenStream(abi.CapChannel); err != nil {
+		if channel, err = stack.DialContext(context.Background(), "tcp", "orders.test:7000"); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(log, "ready")
 	in := bufio.NewReader(channel)
@@ -76,6 +81,13 @@ func order(ctx context.Context, stack *net.Stack, words []string) (string, error
 		return echo(ctx, stack, words[1], n)
 	case len(words) == 2 && words[0] == "get":
 		return get(ctx, stack, words[1])
+	case len(words) == 4 && words[0] == "hold":
+		n, err := strconv.Atoi(words[2])
+		size, err2 := strconv.Atoi(words[3])
+		if err = errors.Join(err, err2); err != nil {
+			return "", err
+		}
+		return hold(ctx, stack, words[1], n, size)
 	case len(words) == 2 && words[0] == "lookup":
 		a, err := stack.LookupHost(ctx, words[1])
 		return "ok " + strings.Join(a, " "), err
@@ -120,17 +132,23 @@ func echo(ctx context.Context, stack *net.Stack, address string, n int) (string,
 }
 
 func get(ctx context.Context, stack *net.Stack, address string) (string, error) {
-	client := &http.Client{Transport: &http.Transport{DialContext: stack.DialContext, DisableKeepAlives: true}}
-	q, err := http.NewRequestWithContext(ctx, "GET", "http://"+address+"/", nil)
-	if err != nil {
-		return "", err
-	}
-	began := time.Now()
-	r, err := client.Do(q)
-	if err != nil {
-		return "", err
-	}
-	defer r.Body.Close()
-	n, err := io.Copy(io.Discard, r.Body)
-	return fmt.Sprintf("ok bytes=%d us=%d", n, time.Since(began).Microseconds()), err
+	n, took, err := fetch.Get(ctx, stack.DialContext, "http://"+address+"/")
+	return fmt.Sprintf("ok bytes=%d us=%d", n, took.Microseconds()), err
 }
+
+// hold opens connections and never reads from them. Each writes a while, which
+// nobody waits for: the peer need not read.
+func hold(ctx context.Context, stack *net.Stack, address string, n, size int) (string, error) {
+	for i := range n {
+		c, err := stack.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return "", fmt.Errorf("after %d connections: %w", i, err)
+		}
+		held = append(held, c)
+		go c.Write(make([]byte, size))
+	}
+	return fmt.Sprintf("ok connections=%d", n), nil
+}
+
+// held are the connections of hold, until the program ends.
+var held []io.Closer
