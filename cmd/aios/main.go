@@ -20,7 +20,7 @@ import (
 
 // Exit codes. Scripts depend on them.
 const (
-	exitOK      = 0 // it did; a command that judges a host: and the verdict is affirming
+	exitOK      = 0 // it did; a command that judges a host: and the verdict is affirming; one that kills: and every end was proven
 	exitFailed  = 1 // the command did not do what it was asked
 	exitUsage   = 2 // no such command or flag, or a value out of bounds
 	exitPartial = 3 // `verifier replay`: a log was read in part
