@@ -87,6 +87,7 @@ func (s *Suite) Cases() []Case {
 	c = append(c, s.programCases()...)
 	c = append(c, s.rawCases()...)
 	c = append(c, s.ipcCases()...)
+	c = append(c, s.killCases()...)
 	return append(c, s.supervisorCases()...)
 }
 
