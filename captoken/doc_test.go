@@ -30,7 +30,7 @@ func TestDocument(t *testing.T) {
 		rows = append(rows, fmt.Sprintf("| %d | %s | %s |", i, name, rightTexts[i]))
 	}
 	for key, name := range map[int]string{
-		claimRights: "rights", claimScopes: "scopes", claimQuotas: "quotas", claimEpoch: "epoch", claimLease: "lease", claimDepth: "depth", claimParent: "parent", claimToken: "token",
+		claimRights: "rights", claimScopes: "scopes", claimQuotas: "quotas", claimEpoch: "epoch", claimLease: "lease", claimDepth: "depth", claimParent: "parent", claimToken: "token", claimRevokedTokens: "tokens", claimRevokedLeases: "leases", claimRevokedSubjects: "agents",
 		claimDuration: "duration", claimBoot: "boot", claimResetCount: "reset count", claimSequence: "sequence", claimOrder: "order", claimRole: "role",
 		claimAction: "action", claimTarget: "target", claimReason: "reason", claimIssuer: "iss", claimSubject: "sub", claimAudience: "aud", claimExpires: "exp",
 		claimNotBefore: "nbf", claimIssuedAt: "iat", claimID: "cti", claimHolder: "cnf", claimNonce: "nonce",
@@ -42,7 +42,8 @@ func TestDocument(t *testing.T) {
 		rows = append(rows, fmt.Sprintf("| %d | %s | %d | %d |", a, a, key, signature))
 	}
 	for what, file := range map[string]string{"token, minimal claims": "token-minimal", "token, every claim": "token-full", "and one delegation": "token-one-delegation",
-		"and four delegations": "token-four-delegations", "lease": "lease-good", "command": "command-kill-agent", "receipt": "receipt-command", "proof of possession": "proof-good"} {
+		"and four delegations": "token-four-delegations", "lease": "lease-good", "command": "command-kill-agent", "receipt": "receipt-command", "proof of possession": "proof-good",
+		"revocation list, empty": "revocations-empty"} {
 		rows = append(rows, fmt.Sprintf("| %s | %d |", what, len(readVector(t, vectorDir+"/"+file+".txt").body)))
 	}
 	for _, row := range rows {

@@ -30,6 +30,7 @@ func makeVectors(t testing.TB) []*vector {
 	m.delegations()
 	m.algorithms()
 	m.proofs()
+	m.revocationLists()
 	m.leases()
 	m.commands()
 	m.receipts()

@@ -43,7 +43,7 @@ func TestMintVerify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := Verify(token, Want{Trusted: []Issuer{{issuer.Public(), 0}}, Host: c.Audience, Agent: c.Subject, Now: c.NotBefore, Lease: c.Lease, Rights: c.Rights})
+		g, err := Verify(token, Want{Trusted: []Issuer{{Key: issuer.Public(), Epoch: 0}}, Host: c.Audience, Agent: c.Subject, Now: c.NotBefore, Lease: c.Lease, Rights: c.Rights})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestDelegationOnlyNarrows(t *testing.T) {
 			links = append(links, d)
 		}
 		last := links[len(links)-1]
-		g, err := Verify(token, Want{Trusted: []Issuer{{issuer.Public(), 0}}, Host: c.Audience, Agent: last.Subject, Now: testNow, Lease: c.Lease})
+		g, err := Verify(token, Want{Trusted: []Issuer{{Key: issuer.Public(), Epoch: 0}}, Host: c.Audience, Agent: last.Subject, Now: testNow, Lease: c.Lease})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,11 +23,21 @@ const (
 	kindLease      kind = "application/aios-lease+cwt"
 	kindCommand    kind = "application/aios-command+cwt"
 	kindProof      kind = "application/aios-proof+cwt"
+
+	kindRevocations kind = "application/aios-revocations+cwt"
 )
 
 // carriesKey tells whether the signer's key stands in the header: whoever verifies such an
 // object knows no more of the signer than a thumbprint.
 func (k kind) carriesKey() bool { return k == kindDelegation || k == kindProof }
+
+// maxClaims bounds the payload.
+func (k kind) maxClaims() int {
+	if k == kindRevocations {
+		return MaxRevocationClaims
+	}
+	return MaxClaims
+}
 
 const maxKind = 64
 
@@ -58,15 +68,15 @@ type sign1 struct {
 // which says who is to have signed, and not into the payload.
 func readSign1(b []byte, object string, want kind) (s sign1, err error) {
 	whole := b
-	if len(b) > MaxObject {
-		whole = b[:MaxObject]
+	if most := MaxObject - MaxClaims + want.maxClaims(); len(b) > most {
+		whole = b[:most]
 	}
 	r := cbor.NewReader(whole)
 	r.Tag(tagSign1)
 	r.Array(4, 4)
 	s.protected = r.Bytes(1, MaxHeader)
 	r.Map(0, 0) // nothing is left unprotected
-	s.payload = r.Bytes(1, MaxClaims)
+	s.payload = r.Bytes(1, want.maxClaims())
 	s.signature = r.Bytes(minSignature, maxSignature)
 	if r.Err() != nil {
 		return s, formError(object, "its COSE_Sign1, "+r.Err().Error())
@@ -147,8 +157,8 @@ func toBeSigned(protected, payload []byte) []byte {
 
 // seal signs a payload.
 func seal(signer Signer, object string, k kind, payload []byte) ([]byte, error) {
-	if len(payload) > MaxClaims {
-		return nil, claimError(object, "expected at most "+strconv.Itoa(MaxClaims)+" bytes of claims, found "+strconv.Itoa(len(payload)))
+	if most := k.maxClaims(); len(payload) > most {
+		return nil, claimError(object, "expected at most "+strconv.Itoa(most)+" bytes of claims, found "+strconv.Itoa(len(payload)))
 	}
 	public := signer.Public()
 	id := public.ID()

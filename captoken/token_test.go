@@ -65,7 +65,7 @@ func testClaims(t testing.TB) Claims {
 
 func testWant(t testing.TB) Want {
 	return Want{
-		Trusted: []Issuer{{testKey(t, "other-issuer").Public(), 0}, {testKey(t, "issuer").Public(), 3}},
+		Trusted: []Issuer{{Key: testKey(t, "other-issuer").Public(), Epoch: 0}, {Key: testKey(t, "issuer").Public(), Epoch: 3}},
 		Host:    testHost, Agent: testAgent, Now: testNow, Lease: testID("lease"), Rights: RightSend | RightMemory,
 	}
 }

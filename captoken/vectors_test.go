@@ -114,6 +114,8 @@ func TestVectors(t *testing.T) {
 				lines, err = v.verifyToken(t)
 			case "proof":
 				err = v.verifyProof(t)
+			case "revocations":
+				lines, err = v.verifyRevocations(t)
 			case "lease":
 				lines, err = v.verifyLease(t)
 			case "command":
@@ -143,7 +145,8 @@ func TestVectors(t *testing.T) {
 		"lease signature", "lease audience", "lease boot", "lease nonce", "lease sequence", "lease expired", "command ok", "command form",
 		"command issuer", "command signature", "command audience", "command not-yet", "command expired", "command role", "command replay",
 		"receipt ok", "receipt form", "proof ok", "proof form",
-		"proof issuer", "proof signature", "proof audience", "proof nonce", "proof delegation"} {
+		"proof issuer", "proof signature", "proof audience", "proof nonce", "proof delegation",
+		"revocations ok", "revocations form", "revocations issuer", "revocations signature", "revocations sequence"} {
 		if seen[want] == 0 {
 			t.Errorf("no vector for %s", want)
 		}
@@ -230,7 +233,13 @@ func (v *vector) want(t *testing.T) (w Want) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Trusted = append(w.Trusted, Issuer{Key: readVectorKey(t, name), Epoch: n})
+		issuer := Issuer{Key: readVectorKey(t, name), Epoch: n}
+		if list := v.get("list"); list != "" && name == "issuer" {
+			if issuer.Revoked, err = VerifyRevocations(readVector(t, vectorDir+"/"+list+".txt").body, issuer.Key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Trusted = append(w.Trusted, issuer)
 	}
 	var r revocations
 	for _, s := range v.all("revoked-token") {

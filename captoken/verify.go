@@ -10,6 +10,17 @@ import (
 type Issuer struct {
 	Key   *PublicKey
 	Epoch uint64 // the lowest epoch that was not revoked
+	// Revoked is the issuer's own newest list, if there is one; it counts for this
+	// issuer's tokens alone, beside Want.Revoked.
+	Revoked *RevocationList
+}
+
+// epoch is the lowest that is accepted.
+func (i *Issuer) epoch() uint64 {
+	if i.Revoked == nil {
+		return i.Epoch
+	}
+	return max(i.Epoch, i.Revoked.Epoch)
 }
 
 // Revocations says what was revoked one by one.
@@ -140,25 +151,43 @@ func (g *Grant) check(issuer *Issuer, want *Want, subjects []string) error {
 		return refuse(ErrNotYet, "valid from "+stamp(g.NotBefore)+" on, and it is "+stamp(want.Now), "wait, or check the verifier's clock")
 	case !want.Now.Before(g.Expires):
 		return refuse(ErrExpired, "valid until "+stamp(g.Expires)+", and it is "+stamp(want.Now), "ask the issuer for a new token")
-	case g.Epoch < issuer.Epoch:
-		return refuse(ErrEpoch, "epoch expected at least "+count(issuer.Epoch)+", found "+count(g.Epoch), "the issuer revoked all of its older tokens; ask it for a new one")
+	case issuer.Revoked != nil && issuer.Revoked.Issuer != g.Issuer:
+		return refuse(ErrIssuer, "revocation list expected of issuer "+g.Issuer.String()+", found one of "+issuer.Revoked.Issuer.String(), "give each issuer its own list")
+	case g.Epoch < issuer.epoch():
+		return refuse(ErrEpoch, "epoch expected at least "+count(issuer.epoch())+", found "+count(g.Epoch), "the issuer revoked all of its older tokens; ask it for a new one")
 	case want.Lease.IsZero() || g.Lease != want.Lease:
 		return refuse(ErrLease, "lease expected "+leaseName(want.Lease)+", found "+g.Lease.String(), "have the host attest, and ask the issuer for a token under its new lease")
 	}
 	if want.Revoked != nil {
-		for i, id := range g.Chain {
-			if want.Revoked.RevokedToken(id) {
-				return &Error{ErrRevoked, linkName(i), id.String() + " was revoked", "ask the issuer whether a new token is due"}
-			}
+		if err := g.revoked(want.Revoked, subjects); err != nil {
+			return err
 		}
-		for _, s := range subjects {
-			if want.Revoked.RevokedSubject(s) {
-				return refuse(ErrRevoked, "everything of agent "+quote(s)+" was revoked", "ask the operator why")
-			}
+	}
+	if issuer.Revoked != nil {
+		if err := g.revoked(issuer.Revoked, subjects); err != nil {
+			return err
+		}
+		if issuer.Revoked.RevokedLease(g.Lease) {
+			return refuse(ErrRevoked, "lease "+g.Lease.String()+" was revoked", "have the host attest, and ask the issuer for a token under its new lease")
 		}
 	}
 	if missing := want.Rights &^ g.Rights; missing != 0 {
 		return refuse(ErrRight, "rights "+want.Rights.String()+" expected, "+missing.String()+" not found", "ask the issuer for a token with these rights")
+	}
+	return nil
+}
+
+// revoked says what in the chain was revoked one by one.
+func (g *Grant) revoked(r Revocations, subjects []string) error {
+	for i, id := range g.Chain {
+		if r.RevokedToken(id) {
+			return &Error{ErrRevoked, linkName(i), id.String() + " was revoked", "ask the issuer whether a new token is due"}
+		}
+	}
+	for _, s := range subjects {
+		if r.RevokedSubject(s) {
+			return &Error{ErrRevoked, "token", "everything of agent " + quote(s) + " was revoked", "ask the operator why"}
+		}
 	}
 	return nil
 }

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,7 @@ type tokenCmd struct {
 	Mint      tokenMintCmd      `cmd:"" help:"Make a token."`
 	Attenuate tokenAttenuateCmd `cmd:"" help:"Pass a part of a token on, as its holder. What is not stated stays as it is."`
 	Prove     tokenProveCmd     `cmd:"" help:"Prove to a host that one has the key of a token's holder, by signing the host's nonce. No host asks for it yet."`
+	Revoke    tokenRevokeCmd    `cmd:"" help:"Add to an issuer's revocation list, or begin one. Running hosts get theirs from the verifier (aios agent)."`
 	Inspect   tokenInspectCmd   `cmd:"" help:"Say in words who may do what until when, and why it would be refused."`
 	Verify    tokenVerifyCmd    `cmd:"" help:"Check a token as a host would."`
 }
@@ -298,17 +301,99 @@ func parseNonce(text string) (nonce [captoken.NonceSize]byte, err error) {
 	return [captoken.NonceSize]byte(b), nil
 }
 
+type tokenRevokeCmd struct {
+	File  string   `arg:"" help:"Revocation list; a new one is begun if there is none." type:"path"`
+	Key   string   `help:"Private key of the issuer." required:"" placeholder:"FILE" type:"path"`
+	Token []string `help:"Id of a token or a delegation (may be given several times)." placeholder:"HEX"`
+	Lease []string `help:"Id of a lease, with all tokens that hang from it." placeholder:"HEX"`
+	Agent []string `help:"Agent, with everything that it holds or passed on." placeholder:"NAME"`
+	Epoch uint64   `help:"Lowest epoch that is accepted from now on; a higher one than before drops the ids of tokens and leases from the list."`
+}
+
+func (c tokenRevokeCmd) Run(e *env) error {
+	issuer, err := readSigner(c.Key)
+	if err != nil {
+		return err
+	}
+	state := captoken.NewRevocationState(issuer.Public())
+	var list captoken.RevocationList
+	old, err := os.ReadFile(c.File)
+	if err == nil {
+		known, err := state.Take(old)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.File, err)
+		}
+		list = *known
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if c.Epoch > list.Epoch {
+		list.Epoch, list.Tokens, list.Leases = c.Epoch, nil, nil
+	} else if c.Epoch != 0 && c.Epoch < list.Epoch {
+		return usageError("--epoch %d: expected at least %d, that of the list", c.Epoch, list.Epoch)
+	}
+	tokens, err := parseIDs("--token", c.Token)
+	if err != nil {
+		return err
+	}
+	leases, err := parseIDs("--lease", c.Lease)
+	if err != nil {
+		return err
+	}
+	list.Revoke(tokens, leases, c.Agent)
+	list.Sequence++
+	list.IssuedAt = time.Now().UTC().Truncate(time.Second)
+	raw, err := captoken.MintRevocations(issuer, list)
+	if err != nil {
+		return err
+	}
+	if _, err := state.Take(raw); err != nil { // what others would refuse is not written
+		return err
+	}
+	if err := replaceFile(c.File, raw); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "wrote %s: list %d, %d tokens, %d leases, %d agents, epoch %d\n", c.File, list.Sequence, len(list.Tokens), len(list.Leases), len(list.Subjects), list.Epoch)
+	return err
+}
+
+func parseIDs(flag string, texts []string) (ids []captoken.ID, err error) {
+	for _, text := range texts {
+		id, err := parseID(flag, text)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// replaceFile writes a file in whole or leaves the old one.
+func replaceFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
 type tokenInspectCmd struct {
-	File   string   `arg:"" help:"Token, or - for standard input." type:"path"`
-	Issuer []string `help:"Public key of an issuer to trust (may be given several times)." placeholder:"FILE" type:"path"`
-	Epoch  uint64   `help:"Lowest revocation epoch of the issuers."`
-	Host   string   `help:"Host to present it on (default: that of the token)."`
-	Agent  string   `help:"Agent to present it (default: that of the token)."`
-	Lease  string   `help:"Lease that the host holds (default: that of the token)." placeholder:"HEX"`
-	At     string   `help:"Time at which to present it (default: now)." placeholder:"RFC3339"`
-	Right  []string `help:"Rights that are needed."`
-	Proof  string   `help:"Proof that the presenter has the holder's key, as an answer to --nonce." placeholder:"FILE" type:"path"`
-	Nonce  string   `help:"The nonce that the host made up." placeholder:"HEX"`
+	File        string   `arg:"" help:"Token, or - for standard input." type:"path"`
+	Issuer      []string `help:"Public key of an issuer to trust (may be given several times)." placeholder:"FILE" type:"path"`
+	Epoch       uint64   `help:"Lowest revocation epoch of the issuers."`
+	Host        string   `help:"Host to present it on (default: that of the token)."`
+	Agent       string   `help:"Agent to present it (default: that of the token)."`
+	Lease       string   `help:"Lease that the host holds (default: that of the token)." placeholder:"HEX"`
+	At          string   `help:"Time at which to present it (default: now)." placeholder:"RFC3339"`
+	Right       []string `help:"Rights that are needed."`
+	Proof       string   `help:"Proof that the presenter has the holder's key, as an answer to --nonce." placeholder:"FILE" type:"path"`
+	Nonce       string   `help:"The nonce that the host made up." placeholder:"HEX"`
+	Revocations string   `help:"Revocation list of the issuer." placeholder:"FILE" type:"path"`
 }
 
 // Run succeeds for any token that can be read: that one would be refused is a finding.
@@ -316,6 +401,9 @@ func (c tokenInspectCmd) Run(e *env) error {
 	token, err := readToken(c.File)
 	if err != nil {
 		return err
+	}
+	if list, err := captoken.ReadRevocations(token); err == nil {
+		return c.inspectList(e, token, list)
 	}
 	links, left, err := captoken.Read(token)
 	if err != nil {
@@ -332,7 +420,7 @@ func (c tokenInspectCmd) Run(e *env) error {
 		_, err := fmt.Fprintln(e.stdout, "none of this is verified: name the issuers that you trust with --issuer")
 		return err
 	}
-	v := tokenVerifyCmd{File: c.File, Issuer: c.Issuer, Epoch: c.Epoch, Host: c.Host, Agent: c.Agent, Lease: c.Lease, At: c.At, Right: c.Right, Proof: c.Proof, Nonce: c.Nonce}
+	v := tokenVerifyCmd{File: c.File, Issuer: c.Issuer, Epoch: c.Epoch, Host: c.Host, Agent: c.Agent, Lease: c.Lease, At: c.At, Right: c.Right, Proof: c.Proof, Nonce: c.Nonce, Revocations: c.Revocations}
 	if v.Host == "" {
 		v.Host = left.Audience
 	}
@@ -343,6 +431,11 @@ func (c tokenInspectCmd) Run(e *env) error {
 		v.Lease = left.Lease.String()
 	}
 	want, err := v.want()
+	var refused *captoken.Error
+	if errors.As(err, &refused) { // the list is not good
+		_, err = fmt.Fprintln(e.stdout, "it cannot be judged:", err)
+		return err
+	}
 	if err != nil {
 		return err
 	}
@@ -350,7 +443,6 @@ func (c tokenInspectCmd) Run(e *env) error {
 	if err == nil {
 		err = v.possession(token, g)
 	}
-	var refused *captoken.Error
 	switch {
 	case errors.As(err, &refused):
 		_, err = fmt.Fprintln(e.stdout, "it would be refused:", refused)
@@ -362,17 +454,42 @@ func (c tokenInspectCmd) Run(e *env) error {
 	return err
 }
 
+// inspectList says what a revocation list revokes, and whether one of the issuers signed it.
+func (c tokenInspectCmd) inspectList(e *env, raw []byte, list *captoken.RevocationList) error {
+	for _, line := range list.Describe() {
+		fmt.Fprintln(e.stdout, line)
+	}
+	said := "none of this is verified: name the issuers that you trust with --issuer"
+	for _, file := range c.Issuer {
+		keys, err := readPublicKeys(file)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if _, err := captoken.VerifyRevocations(raw, k); err == nil {
+				_, err = fmt.Fprintln(e.stdout, "it is signed by this issuer, whose key is in", file)
+				return err
+			} else {
+				said = "it would be refused: " + err.Error()
+			}
+		}
+	}
+	_, err := fmt.Fprintln(e.stdout, said)
+	return err
+}
+
 type tokenVerifyCmd struct {
-	File   string   `arg:"" help:"Token, or - for standard input." type:"path"`
-	Issuer []string `help:"Public key of a trusted issuer (may be given several times)." required:"" placeholder:"FILE" type:"path"`
-	Epoch  uint64   `help:"Lowest revocation epoch of the issuers."`
-	Host   string   `help:"This host." required:""`
-	Agent  string   `help:"The agent that presents it." required:""`
-	Lease  string   `help:"The lease that the host holds." required:"" placeholder:"HEX"`
-	At     string   `help:"Time at which it is presented (default: now)." placeholder:"RFC3339"`
-	Right  []string `help:"Rights that are needed."`
-	Proof  string   `help:"Proof that the presenter has the holder's key, as an answer to --nonce." placeholder:"FILE" type:"path"`
-	Nonce  string   `help:"The nonce that this host made up." placeholder:"HEX"`
+	File        string   `arg:"" help:"Token, or - for standard input." type:"path"`
+	Issuer      []string `help:"Public key of a trusted issuer (may be given several times)." required:"" placeholder:"FILE" type:"path"`
+	Epoch       uint64   `help:"Lowest revocation epoch of the issuers."`
+	Host        string   `help:"This host." required:""`
+	Agent       string   `help:"The agent that presents it." required:""`
+	Lease       string   `help:"The lease that the host holds." required:"" placeholder:"HEX"`
+	At          string   `help:"Time at which it is presented (default: now)." placeholder:"RFC3339"`
+	Right       []string `help:"Rights that are needed."`
+	Proof       string   `help:"Proof that the presenter has the holder's key, as an answer to --nonce." placeholder:"FILE" type:"path"`
+	Nonce       string   `help:"The nonce that this host made up." placeholder:"HEX"`
+	Revocations string   `help:"Revocation list of the issuer." placeholder:"FILE" type:"path"`
 }
 
 func (c tokenVerifyCmd) want() (w captoken.Want, err error) {
@@ -385,6 +502,9 @@ func (c tokenVerifyCmd) want() (w captoken.Want, err error) {
 		for _, k := range keys {
 			w.Trusted = append(w.Trusted, captoken.Issuer{Key: k, Epoch: c.Epoch})
 		}
+	}
+	if err := c.revocations(&w); err != nil {
+		return w, err
 	}
 	if w.Lease, err = parseID("--lease", c.Lease); err != nil {
 		return w, err
@@ -421,6 +541,27 @@ func (c tokenVerifyCmd) Run(e *env) error {
 		fmt.Fprintf(e.stdout, "the presenter has shown that it has key %s\n", g.Holder)
 	}
 	return nil
+}
+
+// revocations gives the list to the issuer that signed it.
+func (c tokenVerifyCmd) revocations(w *captoken.Want) error {
+	if c.Revocations == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(c.Revocations)
+	if err != nil {
+		return err
+	}
+	var refused error
+	for i := range w.Trusted {
+		list, err := captoken.VerifyRevocations(raw, w.Trusted[i].Key)
+		if err == nil {
+			w.Trusted[i].Revoked = list
+			return nil
+		}
+		refused = err
+	}
+	return fmt.Errorf("%s: %w", c.Revocations, refused)
 }
 
 // possession checks the proof, if one was given.

@@ -95,6 +95,40 @@ func TestTokenProve(t *testing.T) {
 	contains(t, do(t, exitOK, "token", "inspect", at("token"), "--issuer", at("issuer.pub"), "--proof", at("proof"), "--nonce", later), "it would be refused: proof of possession: nonce expected")
 }
 
+// An issuer revokes; the list grows, and tokens that it concerns are refused.
+func TestTokenRevoke(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"issuer", "planner"} {
+		do(t, exitOK, "token", "key", at(name))
+	}
+	do(t, exitOK, "token", "mint", "--key", at("issuer"), "--agent", "planner", "--host", "host-1", "--lease", testLease, "--holder", at("planner.pub"), "--epoch", "1", "--out", at("token"))
+	id := strings.TrimSuffix(strings.Fields(do(t, exitOK, "token", "inspect", at("token")))[1], ",")
+	revoke := func(code int, list string, more ...string) string {
+		return do(t, code, append([]string{"token", "revoke", at(list), "--key", at("issuer")}, more...)...)
+	}
+	verify := func(code int, list string) string {
+		return do(t, code, "token", "verify", at("token"), "--issuer", at("issuer.pub"), "--host", "host-1", "--agent", "planner", "--lease", testLease, "--revocations", at(list))
+	}
+	contains(t, revoke(exitOK, "list", "--agent", "worker"), "list 1, 0 tokens, 0 leases, 1 agents, epoch 0")
+	verify(exitOK, "list")
+	contains(t, revoke(exitOK, "list", "--token", id), "list 2, 1 tokens, 0 leases, 1 agents")
+	contains(t, verify(exitFailed, "list"), id+" was revoked")
+	contains(t, do(t, exitOK, "token", "inspect", at("token"), "--issuer", at("issuer.pub"), "--revocations", at("list")), "it would be refused: token: "+id+" was revoked")
+	contains(t, do(t, exitOK, "token", "inspect", at("list"), "--issuer", at("issuer.pub")), "revoked is everything of agent worker", "revoked is token or delegation "+id, "it is signed by this issuer")
+	contains(t, do(t, exitOK, "token", "inspect", at("list"), "--issuer", at("planner.pub")), "it would be refused: revocation list: signed by key")
+	contains(t, do(t, exitFailed, "token", "revoke", at("list"), "--key", at("planner"), "--agent", "x"), "signed by key")
+	contains(t, revoke(exitOK, "list", "--epoch", "2"), "list 3, 0 tokens, 0 leases, 1 agents, epoch 2")
+	contains(t, verify(exitFailed, "list"), "epoch expected at least 2, found 1")
+	revoke(exitUsage, "list", "--epoch", "1")
+	revoke(exitUsage, "list", "--token", "abc")
+	revoke(exitOK, "leases", "--lease", testLease)
+	contains(t, verify(exitFailed, "leases"), "lease "+testLease+" was revoked")
+	revoke(exitOK, "agents", "--agent", "planner")
+	contains(t, verify(exitFailed, "agents"), `everything of agent "planner" was revoked`)
+	contains(t, do(t, exitOK, "token", "inspect", at("token"), "--issuer", at("planner.pub"), "--revocations", at("agents")), "it cannot be judged", "signed by key")
+}
+
 // Keys of every algorithm go through every command, and what is shown names them.
 func TestTokenAlgorithms(t *testing.T) {
 	dir := t.TempDir()
