@@ -163,6 +163,7 @@ func (b *boots) rows() ([]row, error) {
 		{"clock_read", "ClockRead / clock_gettime", "clock_read", "clock_gettime", median},
 		{"ipc", "IPC round trip of 64 bytes / over two pipes (goal: 0.25)", "ipc_round_trip", "pipe_round_trip", median},
 		{"ipc_1cpu", "the same / over two pipes on one processor", "ipc_round_trip", "pipe_round_trip_1cpu", median},
+		{"ipc_4k", "IPC round trip of 4 KiB / over two pipes", "ipc_4k_round_trip", "pipe_4k_round_trip", median},
 		{"time_now", "Go's time.Now", "time_now", "time_now", median},
 		{"personality_getpid", "getpid of the Linux personality / getpid", "getpid", "getpid", median},
 		{"personality_clock", "clock_gettime of the personality / clock_gettime", "clock_gettime", "clock_gettime", median},

@@ -132,10 +132,10 @@ strayed from it. Less is better; a row in which AIOS took longer is marked LOST.
   goroutine of the kernel. time.Now makes none: it reads a page that the kernel gave the program; Linux's does the same
   where Linux trusts the processor's counter, which it does not under emulation. Under emulation (TCG) the ratios hold for
   this virtual machine and say little about KVM or hardware.
-- **IPC**: 64 bytes from one process to another and 64 back, both waiting by a blocking call; on Debian's kernel over two
+- **IPC**: bytes from one process to another and as many back, both waiting by a blocking call; on Debian's kernel over two
   pipes, where its scheduler puts the two, and with both held to one processor. A message here carries its sender's id
   and its number, and each call checks a capability. Short messages to a process that waits are copied in trap context;
-  longer ones, and those with handles, wake goroutines of the kernel and take many times as long.
+  longer ones, as the 4 KiB, and those with handles wake goroutines of the kernel, which takes several times as long.
 - **Killing**: an agent that spins in a loop, from the kernel's entry to the operation until nothing of it is left: threads
   stopped, handles closed, memory given back. That covers the receipt's facts but not its signing by the TPM, nor the
   way from the operator through the verifier, which ` + "`make run`" + ` shows. Linux has nothing to compare it with: a SIGKILL

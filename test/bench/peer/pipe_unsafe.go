@@ -10,18 +10,20 @@ import (
 	"unsafe"
 )
 
-// pipes measures a round trip of 64 bytes over two pipes to another process:
-// where the kernel puts the two, and with both on one processor.
+// pipes measures round trips over two pipes to another process: where the kernel
+// puts the two, and with both on one processor.
 func pipes() {
+	all := uint64(1)<<runtime.NumCPU() - 1
 	for _, c := range []struct {
-		name string
-		cpus uint64 // mask
-	}{{"pipe_round_trip", 1<<uint(runtime.NumCPU()) - 1}, {"pipe_round_trip_1cpu", 1}} {
+		name  string
+		bytes int
+		cpus  uint64 // mask
+	}{{"pipe_round_trip", 64, all}, {"pipe_4k_round_trip", 4096, all}, {"pipe_round_trip_1cpu", 64, 1}} {
 		if err := pin(c.cpus); err != nil {
 			fmt.Println(c.name, err)
 			return
 		}
-		if err := pingpong(c.name); err != nil {
+		if err := pingpong(c.name, c.bytes); err != nil {
 			fmt.Println(c.name, err)
 			return
 		}
@@ -37,7 +39,7 @@ func pin(cpus uint64) error {
 	return nil
 }
 
-func pingpong(name string) error {
+func pingpong(name string, bytes int) error {
 	theirs, there, err := os.Pipe()
 	if err != nil {
 		return err
@@ -55,7 +57,7 @@ func pingpong(name string) error {
 	ours.Close()
 	var failed error
 	w, r := int(there.Fd()), int(back.Fd()) // Fd makes them block
-	m := make([]byte, 64)
+	m := make([]byte, bytes)
 	measureLoops([]loop{{name, func(n uint64) {
 		for range n {
 			if transfer(syscall.SYS_WRITE, w, m) != len(m) || transfer(syscall.SYS_READ, r, m) != len(m) {
@@ -75,7 +77,7 @@ func pingpong(name string) error {
 func echo() {
 	debug.SetGCPercent(-1)
 	runtime.LockOSThread()
-	m := make([]byte, 64)
+	m := make([]byte, 4096) // a pipe gives as much as was written at once
 	for {
 		n := transfer(syscall.SYS_READ, 0, m)
 		if n <= 0 || transfer(syscall.SYS_WRITE, 1, m[:n]) != n {

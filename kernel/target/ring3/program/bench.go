@@ -53,21 +53,31 @@ func bench() error {
 	})
 }
 
-// ipcBench measures a round trip of 64 bytes to ipcBenchEcho and back.
+// ipcBench measures round trips to ipcBenchEcho and back: of a short message and
+// of one that goes the long way.
 func ipcBench() error {
 	debug.SetGCPercent(-1)
 	runtime.LockOSThread()
 	to, box := ends()
-	m := make([]byte, 64)
 	var failed error
-	err := measure([]timed{{"ipc_round_trip", func(n uint64) {
-		for range n {
-			if err := errors.Join(sendOne(to.Handle, m), receiveOne(box.Handle, m)); err != nil {
-				failed = err
-				return
+	roundTrip := func(m []byte) func(n uint64) {
+		return func(n uint64) {
+			for range n {
+				err := sendOne(to.Handle, m)
+				if err == nil {
+					_, err = receiveOne(box.Handle, m)
+				}
+				if err != nil {
+					failed = err
+					return
+				}
 			}
 		}
-	}}})
+	}
+	err := measure([]timed{
+		{"ipc_round_trip", roundTrip(make([]byte, 64))},
+		{"ipc_4k_round_trip", roundTrip(make([]byte, 4096))},
+	})
 	return errors.Join(err, failed)
 }
 
@@ -76,11 +86,11 @@ func ipcBenchEcho() error {
 	debug.SetGCPercent(-1)
 	runtime.LockOSThread()
 	to, box := ends()
-	m := make([]byte, 64)
+	m := make([]byte, 4096)
 	for {
-		err := receiveOne(box.Handle, m)
+		n, err := receiveOne(box.Handle, m)
 		if err == nil {
-			err = sendOne(to.Handle, m)
+			err = sendOne(to.Handle, m[:n])
 		}
 		if errors.Is(err, abi.Pipe) {
 			return nil

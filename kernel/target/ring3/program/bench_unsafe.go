@@ -18,13 +18,13 @@ func sendOne(h abi.Handle, b []byte) error {
 	return errorOf(e)
 }
 
-func receiveOne(h abi.Handle, b []byte) error {
+func receiveOne(h abi.Handle, b []byte) (int, error) {
 	var info [abi.IPCInfo]byte
 	for {
-		_, _, e := syscall.RawSyscall6(uintptr(abi.CallIPCRecv), uintptr(h), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
+		n, _, e := syscall.RawSyscall6(uintptr(abi.CallIPCRecv), uintptr(h), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
 			uintptr(unsafe.Pointer(&info)), uintptr(len(info)), ^uintptr(0))
 		if e != syscall.EINTR { // the Go scheduler is impatient, and signals
-			return errorOf(e)
+			return int(n), errorOf(e)
 		}
 	}
 }
