@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -98,6 +99,12 @@ func (c agentKillCmd) Run(e *env) error {
 		query := url.Values{"wait": {strconv.Itoa(seconds)}}
 		if err := api.ask(e.ctx, http.MethodGet, "/v1/commands/"+v.ID, query, nil, &v); err != nil {
 			return fmt.Errorf("the kill was accepted as command %s, and its outcome is not known: %w", v.ID, err)
+		}
+	}
+	if len(v.Receipts) == 0 && c.Agent != "" && !c.JSON {
+		var agents []service.Agent
+		if api.ask(e.ctx, http.MethodGet, "/v1/agents", nil, nil, &agents) == nil && !slices.ContainsFunc(agents, func(a service.Agent) bool { return a.Name == c.Agent }) {
+			fmt.Fprintf(e.stdout, "note: no assignment and no host knows an agent %q; is the name right? the stop stands all the same\n", c.Agent)
 		}
 	}
 	return c.print(e, target, &v)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -157,12 +158,26 @@ func TestOperateAVerifier(t *testing.T) {
 	expect(exitOK, "agent hello on every host", "agent", "stops")
 	expect(exitFailed, "no host has this label", "agent", "kill", "--label", "rack-4", "--reason", "a drill")
 	expect(exitFailed, "list the hosts", "verifier", "forget", "host-0011223344556677")
-	if other, _, err := listenAPI(d, "127.0.0.1:0"); err != nil {
+	// One that is refused its state sends nobody astray.
+	expect(exitFailed, "another verifier uses this folder", "verifier", "serve", "--listen-hosts", "127.0.0.1:0", "--listen-api", "127.0.0.1:0", "--roots", roots, "--reference", reference)
+	expect(exitOK, "no agent", "agent", "list")
+	// While the state is in use, a verifier that does not answer counts as one that serves.
+	address, err := os.ReadFile(d.APIAddress())
+	if err != nil {
 		t.Fatal(err)
-	} else {
-		other.Close()
+	}
+	other, _, err := listenAPI(d, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(publishAPI(d, other), other.Close()); err != nil {
+		t.Fatal(err)
 	}
 	expect(exitFailed, "start one with `aios verifier serve`", "agent", "list") // what the address names is gone
+	expect(exitFailed, "another verifier uses this folder", "verifier", "forget", "host-0011223344556677")
+	if err := os.WriteFile(d.APIAddress(), address, 0o600); err != nil {
+		t.Fatal(err)
+	}
 
 	stop()
 	stop = serveVerifier(t, d, roots, reference)

@@ -51,7 +51,7 @@ func apiToken(d *state.Dir) (string, error) {
 	return token, err
 }
 
-// listenAPI listens for requests of the API where the other commands find it. The token
+// listenAPI listens for requests of the API; publishAPI then says where. The token
 // would cross a network in the clear, so that it takes loopback addresses alone.
 func listenAPI(d *state.Dir, address string) (l net.Listener, token string, err error) {
 	host, _, err := net.SplitHostPort(address)
@@ -67,10 +67,13 @@ func listenAPI(d *state.Dir, address string) (l net.Listener, token string, err 
 	if l, err = net.Listen("tcp", address); err != nil {
 		return nil, "", fmt.Errorf("serve the REST API: %w; end what uses the address, or give another one", err)
 	}
-	if err := state.WriteFile(d.APIAddress(), []byte(l.Addr().String()+"\n"), 0o600); err != nil {
-		return nil, "", errors.Join(err, l.Close())
-	}
 	return l, token, nil
+}
+
+// publishAPI tells the other commands where the API is served. It comes once the state is
+// this verifier's: one that is refused must not send them astray.
+func publishAPI(d *state.Dir, l net.Listener) error {
+	return state.WriteFile(d.APIAddress(), []byte(l.Addr().String()+"\n"), 0o600)
 }
 
 // apiFlags say where the verifier's API is.

@@ -61,6 +61,12 @@ func TestListenAPITakesLoopbackAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	if _, err := os.Stat(d.APIAddress()); err == nil {
+		t.Error("the address is told before the state is known to be ours")
+	}
+	if err := publishAPI(d, l); err != nil {
+		t.Fatal(err)
+	}
 	b, err := os.ReadFile(d.APIAddress())
 	if err != nil || strings.TrimSpace(string(b)) != l.Addr().String() {
 		t.Errorf("%q, %v", b, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"aios/captoken"
@@ -159,8 +160,8 @@ func (s *shown) event(ctx context.Context, e service.Event) error {
 		s.denied = true
 		tell(story.AgentDenied{Host: e.Host, Agent: e.Agent, Instance: e.Instance, Reason: e.Text})
 	case service.AgentGone:
-		if s.killing && e.Agent == sampleAgent && !s.f.l.killed {
-			return nil // the receipt says it
+		if strings.HasPrefix(e.Text, "a command: ") {
+			return nil // its receipt follows, and says more
 		}
 		tell(story.AgentGone{Host: e.Host, Agent: e.Agent, Instance: e.Instance, Reason: e.Text})
 		if s.running && !s.killing && s.flags.Once {
@@ -252,8 +253,12 @@ func (f *fleet) command(ctx context.Context, target captoken.Target, reason stri
 
 func (s *shown) proven(e service.Event) error {
 	r := e.Receipt
+	took := time.Duration(r.LatencyMS * float64(time.Millisecond))
+	if s.killing && !s.f.l.killed { // this one is ours: from when it was signed
+		took = time.Since(s.sent)
+	}
 	s.f.l.tell.Tell(story.AgentKilled{Host: e.Host, Agent: e.Agent, Instance: r.Instance, Command: e.Command,
-		Latency: story.Milliseconds(time.Since(s.sent)), InKernel: r.HostMS, Frames: r.Frames, Handles: r.Handles, Verified: true, Stays: !s.flags.Once})
+		Latency: story.Milliseconds(took), InKernel: r.HostMS, Frames: r.Frames, Handles: r.Handles, Verified: true, Stays: !s.flags.Once})
 	s.stop()
 	s.f.l.killed = true
 	if s.flags.Once {

@@ -51,6 +51,9 @@ func (l *launch) serve(ctx context.Context, c upCmd) (*fleet, error) {
 	if err != nil {
 		return nil, errors.Join(err, hosts.Close(), api.Close(), log.Close())
 	}
+	if err := publishAPI(l.dir, api); err != nil {
+		return nil, errors.Join(err, hosts.Close(), api.Close(), svc.Close(), log.Close())
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- svc.Serve(ctx, hosts, api) }()

@@ -21,9 +21,11 @@ import (
 	"aios/host/state"
 	"aios/host/story"
 	"aios/host/vm"
+	"aios/verifier/authority"
 	"aios/verifier/ear"
 	"aios/verifier/ek"
 	"aios/verifier/enrol"
+	"aios/verifier/service"
 	"aios/verifier/session"
 )
 
@@ -47,11 +49,15 @@ type verifierFlags struct {
 
 // verifier collects what appraisal needs. Preconditions: keys and policy are loaded.
 func (l *launch) verifier(flags verifierFlags) (*session.Verifier, error) {
-	if len(flags.Roots) == 0 {
+	own := len(flags.Roots) == 0
+	if own {
 		flags.Roots = vm.EKRoots(l.dir.TPM())
 	}
 	roots, err := ek.LoadRoots(flags.Roots...)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && own {
+			return nil, &noHostError{err}
+		}
 		return nil, err
 	}
 	if flags.Reference == "" {
@@ -74,6 +80,15 @@ func (l *launch) verifier(flags verifierFlags) (*session.Verifier, error) {
 	}
 	return &session.Verifier{Roots: roots, Hosts: hosts, Reference: ref, Shape: strings.TrimSpace(string(shape)), Policy: l.policy.engine, PolicyID: l.policy.id(),
 		Results: l.keys.Result, Build: "aios " + version}, nil
+}
+
+// noHostError says that the installation's own host has no TPM yet whose CA could be trusted.
+type noHostError struct{ err error }
+
+func (e *noHostError) Error() string { return fmt.Sprintf("no TPM to trust: %v", e.err) }
+func (e *noHostError) Unwrap() error { return e.err }
+func (e *noHostError) Remedy() string {
+	return "start this installation's virtual host once, which makes its TPM and the CA that vouches for it (`aios host start`); or name the CAs of other hosts with --roots"
 }
 
 // attestCmd is the verifier by itself: the host is wherever the channel leads.
@@ -136,8 +151,12 @@ func (hostsCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	served := e.servedHosts()
 	for _, h := range hosts {
 		fmt.Fprintf(e.stdout, "%s  enrolled %s  EK by %q  AK %.16s...\n", h.ID, h.EnrolledAt.Format(time.RFC3339), h.EKIssuer, h.AKName)
+		if now, ok := served[h.ID]; ok {
+			fmt.Fprintf(e.stdout, "    %s\n", now)
+		}
 		for _, shape := range slices.Sorted(maps.Keys(h.Baselines)) {
 			fmt.Fprintf(e.stdout, "    baseline for %s: PCR 0 %.16s...\n", shape, h.Baselines[shape]["0"])
 		}
@@ -146,6 +165,32 @@ func (hostsCmd) Run(e *env) error {
 		fmt.Fprintln(e.stdout, "no host is enrolled")
 	}
 	return nil
+}
+
+// servedHosts says how hosts are doing, if a verifier serves; else nothing.
+func (e *env) servedHosts() map[string]string {
+	api, err := (apiFlags{}).client(e)
+	if err != nil {
+		return nil
+	}
+	var hosts []service.Host
+	if api.ask(e.ctx, http.MethodGet, "/v1/hosts", nil, nil, &hosts) != nil {
+		return nil
+	}
+	out := map[string]string{}
+	for _, h := range hosts {
+		s := "not connected"
+		if h.Connected {
+			s = "connected from " + h.Address
+		}
+		if h.Lapses.After(time.Now()) {
+			s += ", its lease and grace end by " + h.Lapses.Format(time.RFC3339)
+		} else {
+			s += ", no lease"
+		}
+		out[h.ID] = s
+	}
+	return out
 }
 
 type baselineCmd struct {
@@ -190,6 +235,12 @@ func (c forgetCmd) Run(e *env) error {
 			return err
 		}
 	}
+	// Nobody answers; but a verifier that cannot be reached from here may serve all the same.
+	folder, err := authority.OpenFolder(filepath.Join(d.Verifier(), "authority"))
+	if err != nil {
+		return fmt.Errorf("forget %s: %w", c.Host, err)
+	}
+	defer folder.Close()
 	if err := store.Remove(c.Host); err != nil {
 		return err
 	}

@@ -99,6 +99,9 @@ func (c verifierServeCmd) Run(e *env) error {
 		return errors.Join(err, hosts.Close(), api.Close())
 	}
 	defer svc.Close()
+	if err := publishAPI(d, api); err != nil {
+		return errors.Join(err, hosts.Close(), api.Close())
+	}
 	if !c.JSON {
 		fmt.Fprintf(e.stdout, "awaiting hosts at %s\nREST API at http://%s, bearer token in %s\ninstallation %s\n", hosts.Addr(), api.Addr(), d.APIToken(), l.keys.Installation())
 	}

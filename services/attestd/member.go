@@ -27,7 +27,7 @@ type member struct {
 }
 
 // Handle implements evidence.Handler.
-func (m *member) Handle(_ context.Context, q *evidence.Request) (*evidence.Response, error) {
+func (m *member) Handle(ctx context.Context, q *evidence.Request) (*evidence.Response, error) {
 	switch {
 	case q.Op == evidence.OpIdentity:
 		r, err := m.answer(q)
@@ -45,7 +45,7 @@ func (m *member) Handle(_ context.Context, q *evidence.Request) (*evidence.Respo
 		fmt.Fprintf(m.log, "verifier refused reason=%q", q.Text)
 		return &evidence.Response{Taken: true}, nil
 	case q.Op == evidence.OpWatch:
-		return m.watch(q.After)
+		return m.watch(ctx, q.After)
 	}
 	return m.answer(q)
 }
@@ -131,15 +131,24 @@ func (m *member) obey(o *evidence.Orders) *evidence.Obeyed {
 	return out
 }
 
-func (m *member) watch(after uint64) (*evidence.Response, error) {
-	events, err := m.authority.Watch(after, watchTime)
-	if err != nil {
-		return nil, err
-	}
+// watchSlice is how long one call of the kernel waits: it cannot be ended from here, and a
+// connection that has ended must not be held up by it.
+const watchSlice = time.Second
+
+func (m *member) watch(ctx context.Context, after uint64) (*evidence.Response, error) {
 	out := &evidence.Events{}
-	for _, e := range events {
-		out.Events = append(out.Events, evidence.Event{Number: e.Number, Nanos: uint64(e.At), Instance: e.Instance,
-			Kind: e.Kind, Agent: e.Agent, Text: e.Text, Receipt: e.Receipt})
+	for left := watchTime; left > 0 && len(out.Events) == 0; left -= watchSlice {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		events, err := m.authority.Watch(after, watchSlice)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range events {
+			out.Events = append(out.Events, evidence.Event{Number: e.Number, Nanos: uint64(e.At), Instance: e.Instance,
+				Kind: e.Kind, Agent: e.Agent, Text: e.Text, Receipt: e.Receipt})
+		}
 	}
 	return &evidence.Response{Events: out}, nil
 }
