@@ -69,7 +69,7 @@ func Open() (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(kernelTransport{e, box}, nil), nil
+	return New(&kernelTransport{netd: e, box: box}, nil), nil
 }
 
 // New makes a stack over a transport. Messages that are not netd's are given to
@@ -83,24 +83,35 @@ func New(t Transport, other func(aios.Message)) *Stack {
 type kernelTransport struct {
 	netd aios.Endpoint
 	box  aios.Mailbox
+
+	mu    sync.Mutex
+	reply abi.Handle // an endpoint that was not sent yet; 0: none
 }
 
-func (k kernelTransport) Send(p []byte, reply bool, timeout time.Duration) error {
+func (k *kernelTransport) Send(p []byte, reply bool, timeout time.Duration) error {
 	if !reply {
 		_, err := k.netd.Send(p, timeout)
 		return err
 	}
-	e, err := k.box.Reply()
-	if err != nil {
-		return err
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	// One that could not be sent is kept for the next attempt: to close it would
+	// say to this very mailbox that somebody is gone.
+	if k.reply == 0 {
+		e, err := k.box.Reply()
+		if err != nil {
+			return err
+		}
+		k.reply = e.Handle
 	}
-	if _, err := k.netd.Send(p, timeout, e.Handle); err != nil {
-		return errors.Join(err, aios.Close(e.Handle)) // it was not sent
+	_, err := k.netd.Send(p, timeout, k.reply)
+	if err == nil {
+		k.reply = 0
 	}
-	return nil
+	return err
 }
 
-func (k kernelTransport) Receive(buf []byte) (aios.Message, error) {
+func (k *kernelTransport) Receive(buf []byte) (aios.Message, error) {
 	return k.box.Receive(buf, aios.Forever)
 }
 
@@ -155,10 +166,16 @@ func (s *Stack) attach(ctx context.Context) (*session, error) {
 	}
 }
 
-// begin tells netd that this program is there, as soon as netd is.
+// begin tells netd that this program is there, as soon as netd is. It stops when the
+// session ends: the next one has a begin of its own.
 func (x *session) begin() {
 	hello := (&wire.Message{Kind: wire.Attach, Version: wire.Version, Cookie: x.cookie}).Append(nil)
 	for {
+		select {
+		case <-x.ended:
+			return
+		default:
+		}
 		err := x.stack.transport.Send(hello, true, sendSlice)
 		switch {
 		case err == nil:
