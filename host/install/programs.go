@@ -30,8 +30,8 @@ func (p *Programs) files() (names []string) {
 // wasmhost is the runtime of all agents so far.
 const wasmhost = "wasmhost"
 
-// NetdMemory is netd's quota: what it takes with all the connections that it allows
-// (docs/network.md), and as much again.
+// NetdMemory is netd's quota: what it takes with all the connections that it allows, all
+// of them full (93 MiB, docs/network.md), and a third more.
 const NetdMemory = 128 << 20
 
 // DefaultPrograms are those of the image that users get. What a token can admit of

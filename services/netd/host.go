@@ -241,17 +241,18 @@ func (h *host) Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	}}
 	list, err := r.LookupNetIP(ctx, "ip4", strings.TrimSuffix(name, ".")+".") // no search domain
 	if err != nil {
-		code := wire.Other
+		code, reason := wire.Other, err.Error()
 		var d *net.DNSError
 		if errors.As(err, &d) {
+			reason = d.Err // without the server that the resolver believes in
 			switch {
 			case d.IsNotFound:
 				code = wire.NoHost
 			case d.IsTimeout:
-				code = wire.TimedOut
+				code, reason = wire.TimedOut, "it does not answer"
 			}
 		}
-		return nil, &failed{code, fmt.Sprintf("resolve %q with DNS server %s: %v", name, join(l.DNS), err)}
+		return nil, &failed{code, fmt.Sprintf("resolve %q with DNS server %s: %s", name, join(l.DNS), reason)}
 	}
 	for i, a := range list {
 		list[i] = a.Unmap()

@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -47,6 +48,12 @@ type networkHost struct {
 
 func startNetwork(t *testing.T, cfg func(*vm.Config)) *networkHost {
 	t.Helper()
+	return startNetworkOf(t, networkPrograms(), cfg)
+}
+
+// startNetworkOf has further clients, whose names begin with that of the first.
+func startNetworkOf(t *testing.T, programs *install.Programs, cfg func(*vm.Config)) *networkHost {
+	t.Helper()
 	target := build(t)
 	for _, a := range [][]string{
 		{"-kind", "kernel", "-pkg", "./kernel/cmd/kernel", "-o", filepath.Join(target, "kernel.elf")},
@@ -59,7 +66,12 @@ func startNetwork(t *testing.T, cfg func(*vm.Config)) *networkHost {
 			t.Fatalf("mkmetal %s: %v\n%s", strings.Join(a, " "), err, out)
 		}
 	}
-	c := hostOf(t, install.Source{Target: target, Policy: []byte("no policy"), Version: 1, Programs: networkPrograms()})
+	for _, s := range programs.Services[2:] {
+		if err := os.Link(filepath.Join(target, "probe.elf"), filepath.Join(target, s.Name+".elf")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := hostOf(t, install.Source{Target: target, Policy: []byte("no policy"), Version: 1, Programs: programs})
 	c.Accelerator, _ = vm.ChooseAccelerator(t.Context(), c.Programs)
 	if cfg != nil {
 		cfg(&c)
@@ -110,6 +122,18 @@ func (h *networkHost) order(t *testing.T, text string) string {
 // echoServer gives back what it gets over TLS, and counts what it took.
 func echoServer(t *testing.T, took func(n int)) (port int) {
 	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go serveEcho(secure(t, l), took)
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// secure puts TLS on a listener, with a certificate that proves nothing.
+func secure(t *testing.T, l net.Listener) net.Listener {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -119,24 +143,21 @@ func echoServer(t *testing.T, took func(n int)) (port int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.Copy(c, io.TeeReader(c, counter(took)))
-			}()
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}})
+}
+
+// serveEcho serves until the listener is closed.
+func serveEcho(l net.Listener, took func(n int)) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
 		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port
+		go func() {
+			defer c.Close()
+			io.Copy(c, io.TeeReader(c, counter(took)))
+		}()
+	}
 }
 
 type counter func(int)
