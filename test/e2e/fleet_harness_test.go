@@ -37,6 +37,8 @@ type logged struct {
 	Text    string  `json:"text"`
 	Status  string  `json:"status"`
 	Latency float64 `json:"latency_ms"`
+	Lease   string  `json:"lease"`
+	Renewed bool    `json:"renewed"`
 	Error   string  `json:"error"`
 }
 

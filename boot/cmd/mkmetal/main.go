@@ -28,16 +28,20 @@ func main() {
 	out := flag.String("o", "", "output file")
 	keys := flag.String("trusted-keys", "", "PEM file of the manifest keys that the boot stage trusts (kind efi)")
 	version := flag.String("version", "", "version string, linked into main.version")
+	tags := flag.String("tags", "", "build tags of a test's service, with commas (kind service)")
 	flag.Parse()
-	if err := run(*kind, *pkg, *out, *keys, *version); err != nil {
+	if err := run(*kind, *pkg, *out, *keys, *version, *tags); err != nil {
 		fmt.Fprintln(os.Stderr, "mkmetal:", err)
 		os.Exit(1)
 	}
 }
 
-func run(kind, pkg, out, keys, version string) error {
+func run(kind, pkg, out, keys, version, tags string) error {
 	if pkg == "" || out == "" {
 		return fmt.Errorf("-pkg and -o are required")
+	}
+	if tags != "" && kind != "service" {
+		return fmt.Errorf("-tags: only a service is built with tags of its own")
 	}
 	temp, err := os.MkdirTemp("", "mkmetal")
 	if err != nil {
@@ -71,6 +75,9 @@ func run(kind, pkg, out, keys, version string) error {
 		ldflags += fmt.Sprintf(" -T %#x -E aios/kernel/metal.entry64", text)
 	case "service":
 		post = func(b []byte) ([]byte, error) { return b, nil }
+		if tags != "" {
+			args = append(args, "-tags", tags)
+		}
 	default:
 		return fmt.Errorf("-kind %q: want efi, kernel or service", kind)
 	}
