@@ -18,7 +18,7 @@ COMMIT      := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown
 TEST_STATE  := $(CURDIR)/.build/test/state
 TEST_TARGET := $(CURDIR)/.build/test/target
 
-# One command line: up waits for Ctrl-C, or ends after the first verdict.
+# One command line: up waits for Ctrl-C, or ends once the agent's end is proven.
 UP_FLAGS    := $(if $(ONCE),--once) $(if $(JSON),--json)
 
 .PHONY: help

@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -82,17 +80,17 @@ func (f grantFlags) rights() (r captoken.Rights, err error) {
 }
 
 func (f grantFlags) scopes() (captoken.Scopes, error) {
-	s := captoken.Scopes{Peers: ascending(f.Peer), Memory: ascending(f.Pool), Devices: ascending(f.Device)}
+	s := captoken.Scopes{Peers: captoken.SortPatterns(f.Peer), Memory: captoken.SortPatterns(f.Pool), Devices: captoken.SortPatterns(f.Device)}
 	for _, text := range f.Service {
 		name, ops, ok := strings.Cut(text, "=")
 		if !ok {
 			return s, usageError("--service %s: expected NAME=OPERATION,...", text)
 		}
-		s.Services = append(s.Services, captoken.Service{Name: name, Operations: ascending(strings.Split(ops, ","))})
+		s.Services = append(s.Services, captoken.Service{Name: name, Operations: captoken.SortPatterns(strings.Split(ops, ","))})
 	}
 	slices.SortFunc(s.Services, func(a, b captoken.Service) int { return strings.Compare(a.Name, b.Name) })
 	for _, text := range f.Connect {
-		d, ok := parseDestination(text)
+		d, ok := captoken.ParseDestination(text)
 		if !ok {
 			return s, usageError("--connect %s: expected tcp://HOST:PORT, udp://HOST:PORT or a range of ports as PORT-PORT", text)
 		}
@@ -104,40 +102,6 @@ func (f grantFlags) scopes() (captoken.Scopes, error) {
 
 func (f grantFlags) quotas() captoken.Quotas {
 	return captoken.Quotas{MemoryBytes: f.Memory, CPUMillis: f.CPU, MessagesPerSecond: f.Messages, BytesPerSecond: f.Bytes, DeviceMillis: f.DeviceTime}
-}
-
-// ascending sorts names and drops those that come twice, as the format wants them.
-func ascending(names []string) captoken.Patterns {
-	slices.Sort(names)
-	return captoken.Patterns(slices.Compact(names))
-}
-
-func parseDestination(text string) (d captoken.Destination, ok bool) {
-	protocol, rest, ok := strings.Cut(text, "://")
-	colon := strings.LastIndexByte(rest, ':')
-	if !ok || colon < 0 {
-		return d, false
-	}
-	switch protocol {
-	case "tcp":
-		d.Protocol = captoken.TCP
-	case "udp":
-		d.Protocol = captoken.UDP
-	default:
-		return d, false
-	}
-	d.Host = rest[:colon]
-	if a, err := netip.ParseAddr(d.Host); err == nil { // a single address is a range of one
-		d.Host = netip.PrefixFrom(a, a.BitLen()).String()
-	}
-	first, last, ranged := strings.Cut(rest[colon+1:], "-")
-	if !ranged {
-		last = first
-	}
-	a, err := strconv.ParseUint(first, 10, 16)
-	b, err2 := strconv.ParseUint(last, 10, 16)
-	d.First, d.Last = uint16(a), uint16(b)
-	return d, err == nil && err2 == nil
 }
 
 // usageError is a mistake in the value of a flag.

@@ -174,7 +174,7 @@ func TestParseDestination(t *testing.T) {
 		"tcp://*:1-65535":              {Protocol: captoken.TCP, Host: "*", First: 1, Last: 65535},
 		"tcp://192.0.2.0/24:8000-8999": {Protocol: captoken.TCP, Host: "192.0.2.0/24", First: 8000, Last: 8999},
 	} {
-		if d, ok := parseDestination(text); !ok || d != want {
+		if d, ok := captoken.ParseDestination(text); !ok || d != want {
 			t.Errorf("%s became %+v, %v", text, d, ok)
 		}
 	}

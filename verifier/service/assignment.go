@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -121,12 +119,12 @@ func (a *Assignment) grant(key captoken.Signer) (authority.Assignment, error) {
 }
 
 func (s *Scopes) parse() (out captoken.Scopes, err error) {
-	out = captoken.Scopes{Peers: ascending(s.Peers), Memory: ascending(s.Memory), Devices: ascending(s.Devices)}
+	out = captoken.Scopes{Peers: captoken.SortPatterns(s.Peers), Memory: captoken.SortPatterns(s.Memory), Devices: captoken.SortPatterns(s.Devices)}
 	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
-		out.Services = append(out.Services, captoken.Service{Name: name, Operations: ascending(s.Services[name])})
+		out.Services = append(out.Services, captoken.Service{Name: name, Operations: captoken.SortPatterns(s.Services[name])})
 	}
 	for _, text := range s.Network {
-		d, ok := parseDestination(text)
+		d, ok := captoken.ParseDestination(text)
 		if !ok {
 			return out, fmt.Errorf("network %q: expected tcp://HOST:PORT, udp://HOST:PORT or a range of ports as PORT-PORT", text)
 		}
@@ -134,39 +132,6 @@ func (s *Scopes) parse() (out captoken.Scopes, err error) {
 	}
 	out.Network = captoken.SortNetwork(out.Network)
 	return out, nil
-}
-
-// ascending sorts names and drops those that come twice, as the format wants them.
-func ascending(names []string) captoken.Patterns {
-	return captoken.Patterns(slices.Compact(slices.Sorted(slices.Values(names))))
-}
-
-func parseDestination(text string) (d captoken.Destination, ok bool) {
-	protocol, rest, ok := strings.Cut(text, "://")
-	colon := strings.LastIndexByte(rest, ':')
-	if !ok || colon < 0 {
-		return d, false
-	}
-	switch protocol {
-	case "tcp":
-		d.Protocol = captoken.TCP
-	case "udp":
-		d.Protocol = captoken.UDP
-	default:
-		return d, false
-	}
-	d.Host = rest[:colon]
-	if a, err := netip.ParseAddr(d.Host); err == nil { // a single address is a range of one
-		d.Host = netip.PrefixFrom(a, a.BitLen()).String()
-	}
-	first, last, ranged := strings.Cut(rest[colon+1:], "-")
-	if !ranged {
-		last = first
-	}
-	a, err := strconv.ParseUint(first, 10, 16)
-	b, err2 := strconv.ParseUint(last, 10, 16)
-	d.First, d.Last = uint16(a), uint16(b)
-	return d, err == nil && err2 == nil
 }
 
 // assignments keeps them in one document.
