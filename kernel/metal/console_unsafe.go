@@ -41,6 +41,8 @@ func dump(t *thread) {
 	putHex(readCR2())
 	puts("sp ")
 	putHex(t.sp)
+	puts("bp ")
+	putHex(t.bp)
 	puts("tid ")
 	putHex(t.tid)
 	puts("\n")

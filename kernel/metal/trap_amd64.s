@@ -227,6 +227,7 @@ TEXT exit<>(SB),NOSPLIT|NOFRAME,$0
 cr3ok:
 	CMPQ	T_FXV(DI), $0
 	JEQ	nofx
+	MOVQ	(8*8)(DI), BP	// of the thread to come: if loading its state fails, the trace names its callers
 	MOVQ	$0, T_FXV(DI)
 	MOVQ	T_FXP(DI), BX
 	TESTQ	BX, BX

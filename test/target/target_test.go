@@ -139,9 +139,8 @@ var (
 		`aios kernel: FAILED reason="trap inside the trap handler"`,
 		`aios kernel: registers vec 000000000000000e`,
 		`aios kernel: at exit\+0x[0-9a-f]+`, // in trap_amd64.s
-		// The broken context is loaded at the end of whichever trap the
-		// scheduler chooses it in, so the callers may be another thread's.
-		`aios kernel: called from [a-zA-Z][a-zA-Z0-9_/.()*]+\+0x[0-9a-f]+`,
+		// The callers are those of the broken context, as its frame pointer says.
+		`aios kernel: called from aios/kernel/target/ring0\.memoryCases\+0x[0-9a-f]+`,
 	}}
 )
 

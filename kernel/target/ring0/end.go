@@ -45,6 +45,6 @@ func brokenContext() {
 	if err != nil {
 		panic(err)
 	}
-	p.ctx.FX = 1 << 45
+	p.ctx.BP, p.ctx.FX = frame(), 1<<45
 	p.run()
 }

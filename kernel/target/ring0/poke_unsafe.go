@@ -40,3 +40,14 @@ func jump(a uintptr) {
 	p := unsafe.Pointer(&a)
 	(*(*func())(unsafe.Pointer(&p)))()
 }
+
+// calledFrom is a stack frame that has no caller's frame: a saved frame pointer
+// and a return address.
+var calledFrom [2]uintptr
+
+// frame is a frame pointer for a program of ring 3, which has none of its own: the
+// trace of a kernel that failed to enter it must be seen to follow it.
+func frame() uint64 {
+	calledFrom[1] = pcOf(memoryCases) + 1
+	return uint64(uintptr(unsafe.Pointer(&calledFrom)))
+}
