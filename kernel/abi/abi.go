@@ -54,6 +54,17 @@ func (t Type) String() string {
 	return "unknown"
 }
 
+// Derivable tells whether there may be more than one handle on an object of this type:
+// whether one can be derived from another. Calls on one that is derivable do not wait,
+// or end when the handle does, so that a revocation can wait for them.
+func (t Type) Derivable() bool {
+	switch t {
+	case TypeProcess, TypeLog, TypeClock, TypeAttestor, TypeBlob, TypeEndpoint:
+		return true
+	}
+	return false
+}
+
 // Rights say what a handle may be used for.
 type Rights uint32
 

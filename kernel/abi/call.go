@@ -25,6 +25,9 @@ const (
 	CallFrameWrite                            // 0x100f
 	CallAuthority                             // 0x1010
 	CallIPCReply                              // 0x1011
+	CallDerive                                // 0x1012
+	CallCopy                                  // 0x1013
+	CallRevoke                                // 0x1014
 	callEnd
 )
 
@@ -109,7 +112,7 @@ var Calls = []Call{
 		"Gives the handle up. Whoever an endpoint led to learns that a sender is gone."},
 	{CallIPCSend, "IPCSend", TypeEndpoint, RightWrite,
 		[]Arg{{"ptr", In}, {"len", Value}, {"handles", In}, {"count", Value}, {"timeout", Value}}, "number of the message",
-		[]Errno{MessageSize, Fault, Pipe, Again, NoMemory, TimedOut, Interrupted},
+		[]Errno{MessageSize, Fault, Pipe, Again, NoMemory, TooDeep, TimedOut, Interrupted},
 		"Sends bytes, and moves count handles (u64 each) out of this process; see ipc.md."},
 	{CallIPCRecv, "IPCRecv", TypeMailbox, RightRead,
 		[]Arg{{"ptr", Out}, {"len", Value}, {"info", Out}, {"infolen", Value}, {"timeout", Value}}, "bytes of the message",
@@ -131,6 +134,12 @@ var Calls = []Call{
 		"Tells the kernel what the verifier grants and orders, and asks what became of it."},
 	{CallIPCReply, "IPCReply", TypeMailbox, RightRead, nil, "handle", []Errno{TooManyFiles},
 		"Makes an endpoint to the mailbox, to be passed on to whoever is to answer."},
+	{CallDerive, "Derive", TypeNone, 0, []Arg{{"rights", Value}}, "handle", []Errno{Again, TooDeep, TooManyFiles},
+		"Makes a handle with some of the handle's rights, which hangs from it: Revoke of the one ends the other, wherever it was passed on to."},
+	{CallCopy, "Copy", TypeNone, 0, nil, "handle", []Errno{TooManyFiles},
+		"Makes a handle with the handle's rights, which hangs from what the handle hangs from."},
+	{CallRevoke, "Revoke", TypeNone, 0, nil, "handles that there were", nil,
+		"Ends all handles that were derived from the handle, and from those, wherever they are, in messages too. When it returns none of them works. The handle itself stays."},
 }
 
 // Lookup returns the description of a call, nil if there is none of that number.

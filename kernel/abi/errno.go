@@ -23,6 +23,7 @@ const (
 	TooManyFiles Errno = 24  // EMFILE
 	Pipe         Errno = 32  // EPIPE
 	NoCall       Errno = 38  // ENOSYS
+	TooDeep      Errno = 40  // ELOOP
 	MessageSize  Errno = 90  // EMSGSIZE
 	WrongType    Errno = 95  // EOPNOTSUPP
 	TimedOut     Errno = 110 // ETIMEDOUT
@@ -51,6 +52,7 @@ var errnoText = map[Errno]string{
 	TooManyFiles: "too many open descriptors, or no room for more handles",
 	Pipe:         "the other end is closed",
 	NoCall:       "no such system call",
+	TooDeep:      "derived, or passed on, too many times",
 	MessageSize:  "message too long, or too little room for the answer",
 	WrongType:    "the handle names another type of object",
 	TimedOut:     "timed out",

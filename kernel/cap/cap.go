@@ -32,6 +32,7 @@ var ErrFull = errors.New("handle table is full")
 type record struct {
 	state  atomic.Uint64
 	object atomic.Pointer[any]
+	via    atomic.Pointer[via] // gates of others; nil: none
 }
 
 func pack(generation uint32, t abi.Type, r abi.Rights) uint64 {
@@ -42,7 +43,8 @@ func pack(generation uint32, t abi.Type, r abi.Rights) uint64 {
 // may run beside changes.
 type Table struct {
 	records [Capacity]record
-	gate    *Gate // that all handles hang from; nil: from none
+	nodes   [Capacity]atomic.Pointer[node] // in the derivation tree; nil: in none
+	gate    *Gate                          // that all handles hang from; nil: from none
 
 	mu    sync.Mutex
 	limit Limit    // nil: none
@@ -69,10 +71,29 @@ func (t *Table) Check(h abi.Handle, typ abi.Type, rights abi.Rights, now time.Du
 	if i >= Capacity {
 		return abi.BadHandle
 	}
-	if e := check(t.records[i].state.Load(), h, typ, rights); e != 0 || t.gate == nil {
-		return e
+	r := &t.records[i]
+	for {
+		state := r.state.Load()
+		if e := check(state, h, typ, rights); e != 0 {
+			return e
+		}
+		if e := t.gates(r, typ, int64(now)); e != 0 || r.state.Load() == state {
+			return e
+		} // closed or restricted meanwhile: the gates may be the next holder's
 	}
-	return t.gate.check(metered(typ), int64(now))
+}
+
+// gates asks the gate that the table hangs from, and those that what is in r came through.
+func (t *Table) gates(r *record, typ abi.Type, now int64) abi.Errno {
+	if t.gate != nil {
+		if e := t.gate.check(metered(typ), now); e != 0 {
+			return e
+		}
+	}
+	if v := r.via.Load(); v != nil {
+		return v.check(now)
+	}
+	return 0
 }
 
 // metered tells whether calls on objects of a type count against the quotas of
@@ -94,25 +115,60 @@ func check(state uint64, h abi.Handle, typ abi.Type, rights abi.Rights) abi.Errn
 
 // Lookup is Check that also returns the object.
 func (t *Table) Lookup(h abi.Handle, typ abi.Type, rights abi.Rights, now time.Duration) (any, abi.Errno) {
+	object, _, e := t.lookup(h, typ, rights, now)
+	return object, e
+}
+
+// lookup also returns the record's state, for who has to see that it is so still.
+func (t *Table) lookup(h abi.Handle, typ abi.Type, rights abi.Rights, now time.Duration) (any, uint64, abi.Errno) {
 	i := h.Index()
 	if i >= Capacity {
-		return nil, abi.BadHandle
+		return nil, 0, abi.BadHandle
 	}
 	r := &t.records[i]
 	for {
 		state := r.state.Load()
 		if e := check(state, h, typ, rights); e != 0 {
-			return nil, e
+			return nil, 0, e
 		}
-		if t.gate != nil {
-			if e := t.gate.check(metered(typ), int64(now)); e != 0 {
-				return nil, e
-			}
+		if e := t.gates(r, typ, int64(now)); e != 0 {
+			return nil, 0, e
 		}
 		object := r.object.Load()
 		if r.state.Load() == state {
-			return *object, 0
+			return *object, state, 0
 		} // closed or restricted meanwhile; the object may be the next holder's
+	}
+}
+
+// Pin is a call that is under way.
+type Pin struct{ node *node }
+
+// Enter is Lookup for a call that does not run in trap context: until [Pin.Leave], no
+// revocation of what it found returns.
+func (t *Table) Enter(h abi.Handle, typ abi.Type, rights abi.Rights, now time.Duration) (any, Pin, abi.Errno) {
+	for {
+		object, state, e := t.lookup(h, typ, rights, now)
+		if e != 0 {
+			return nil, Pin{}, e
+		}
+		n := t.nodes[h.Index()].Load()
+		if n != nil {
+			n.pin()
+		}
+		if t.records[h.Index()].state.Load() == state {
+			return object, Pin{n}, 0
+		}
+		if n != nil { // it was closed, or revoked, before it was pinned
+			n.unpin()
+		}
+	}
+}
+
+// Leave ends the call.
+func (p Pin) Leave() {
+	if p.node != nil {
+		p.node.unpin()
 	}
 }
 
@@ -124,7 +180,7 @@ func (t *Table) Insert(object any, typ abi.Type, rights abi.Rights) (abi.Handle,
 	if !ok {
 		return 0, ErrFull
 	}
-	t.fill(h, Capability{object, typ, rights})
+	t.fill(h, Capability{Object: object, Type: typ, Rights: rights})
 	return h, nil
 }
 
@@ -147,6 +203,12 @@ func (t *Table) take() (abi.Handle, bool) {
 // fill makes a handle of take valid. Preconditions: t.mu is held.
 func (t *Table) fill(h abi.Handle, c Capability) {
 	r := &t.records[h.Index()]
+	if n := c.node; n != nil {
+		n.slot = h.Index()
+		n.table.Store(t)
+	}
+	t.nodes[h.Index()].Store(c.node)
+	r.via.Store(c.via)
 	r.object.Store(&c.Object)
 	r.state.Store(pack(h.Generation(), c.Type, t.bound(c)))
 }
@@ -172,7 +234,7 @@ func (t *Table) Restrict(l Limit) {
 		if typ == abi.TypeNone {
 			continue
 		}
-		c := Capability{*r.object.Load(), typ, abi.Rights(state) & 0xffffff}
+		c := Capability{Object: *r.object.Load(), Type: typ, Rights: abi.Rights(state) & 0xffffff}
 		r.state.Store(pack(uint32(state>>32), typ, t.bound(c)))
 	}
 }
@@ -191,22 +253,38 @@ func (t *Table) Close(h abi.Handle) bool {
 
 // remove takes a capability out. Preconditions: t.mu is held.
 func (t *Table) remove(h abi.Handle) (Capability, bool) {
-	if h.Index() >= Capacity {
+	if h.Index() >= Capacity || check(t.records[h.Index()].state.Load(), h, abi.TypeNone, 0) != 0 {
 		return Capability{}, false
 	}
+	c := t.empty(h)
+	Barrier()
+	t.forget(h)
+	return c, true
+}
+
+// empty makes a handle invalid. Its slot is not free before forget, which has to come
+// after Barrier. Preconditions: t.mu is held, and the handle is valid.
+func (t *Table) empty(h abi.Handle) Capability {
 	r := &t.records[h.Index()]
 	state := r.state.Load()
-	if check(state, h, abi.TypeNone, 0) != 0 {
-		return Capability{}, false
-	}
-	c := Capability{*r.object.Load(), abi.Type(state >> 24), abi.Rights(state) & 0xffffff}
+	n := t.nodes[h.Index()].Load()
+	c := Capability{*r.object.Load(), abi.Type(state >> 24), abi.Rights(state) & 0xffffff, r.via.Load(), n}
 	r.state.Store(pack(h.Generation(), abi.TypeNone, 0))
-	Barrier()
+	t.nodes[h.Index()].Store(nil)
+	if n != nil {
+		n.table.Store(nil)
+	}
+	return c
+}
+
+// forget drops what an empty slot refers to, and frees it. Preconditions: t.mu is held.
+func (t *Table) forget(h abi.Handle) {
+	r := &t.records[h.Index()]
 	r.object.Store(&none)
+	r.via.Store(nil)
 	if h.Generation() != maxGeneration {
 		t.free = append(t.free, h.Index())
 	}
-	return c, true
 }
 
 // Barrier returns when every Lookup in trap context that began before, and all use
@@ -218,10 +296,14 @@ var Barrier = func() {}
 // none stands in a closed slot, so that a lookup that races finds something to read.
 var none any
 
-// CloseAll closes every handle and returns how many there were.
+// CloseAll closes every handle, revokes what was derived from them, and returns how
+// many there were.
 func (t *Table) CloseAll() int {
 	n := 0
 	for i := range t.records {
+		if d := t.nodes[i].Load(); d != nil {
+			d.revoke()
+		}
 		state := t.records[i].state.Load()
 		if t.Close(abi.MakeHandle(uint32(i), uint32(state>>32))) {
 			n++

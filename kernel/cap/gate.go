@@ -43,6 +43,7 @@ type Gate struct {
 	number   uint64        // of the lease that the token names
 	epoch    atomic.Uint64 // of the token
 	until    atomic.Int64  // nanoseconds since boot at which the token ends; 0: shut for good
+	loan     atomic.Uint64 // what left its table is good under this number alone
 	messages Meter
 	bytes    Meter
 }
@@ -79,6 +80,9 @@ func (g *Gate) Move(t Terms) {
 		}
 	}
 }
+
+// Recall ends what has left the table: it may be more than the token admits by now.
+func (g *Gate) Recall() { g.loan.Add(1) }
 
 // Shut ends the gate for good.
 func (g *Gate) Shut() { g.until.Store(0) }

@@ -8,6 +8,9 @@ type Capability struct {
 	Object any
 	Type   abi.Type
 	Rights abi.Rights
+
+	via  *via  // gates that it came through
+	node *node // in the derivation tree; nil: in none
 }
 
 // Closer is an object that is told when the handle on it is gone: closed by its
@@ -17,13 +20,23 @@ type Closer interface{ HandleClosed() }
 // Drop ends a capability that is in no table. No lock is held: the object may
 // take its own.
 func (c Capability) Drop() {
+	c.closed()
+	if c.node != nil {
+		c.node.leave()
+	}
+}
+
+// closed tells the object.
+func (c Capability) closed() {
 	if o, ok := c.Object.(Closer); ok {
 		o.HandleClosed()
 	}
 }
 
 // Take moves capabilities out of the table, all or none. What is no handle, or
-// is named twice, is BadHandle; what lacks RightTransfer is Denied.
+// is named twice, is BadHandle; what lacks RightTransfer is Denied; what has come
+// through too many agents is TooDeep. What leaves an agent's table stays bound to that
+// agent's token.
 func (t *Table) Take(handles []abi.Handle, into []Capability) abi.Errno {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -35,6 +48,9 @@ func (t *Table) Take(handles []abi.Handle, into []Capability) abi.Errno {
 		if e := check(t.records[h.Index()].state.Load(), h, abi.TypeNone, abi.RightTransfer); e != 0 {
 			return e
 		}
+		if t.gate != nil && t.records[h.Index()].via.Load().full(t.gate) {
+			return abi.TooDeep
+		}
 		for _, before := range handles[:i] {
 			if before == h {
 				return abi.BadHandle
@@ -43,6 +59,9 @@ func (t *Table) Take(handles []abi.Handle, into []Capability) abi.Errno {
 	}
 	for i, h := range handles {
 		into[i], _ = t.remove(h)
+		if t.gate != nil {
+			into[i].via = into[i].via.through(t.gate)
+		}
 	}
 	return 0
 }
@@ -64,11 +83,19 @@ func (t *Table) Reserve(handles []abi.Handle) bool {
 	return true
 }
 
-// Fill gives a reserved handle its object.
+// Fill gives a reserved handle its object. If that was revoked on its way, the handle
+// is one that was closed.
 func (t *Table) Fill(h abi.Handle, c Capability) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.fill(h, c)
+	revoked := c.node != nil && c.node.dead.Load() // read after fill said where it is: see kill
+	if revoked {
+		t.remove(h)
+	}
+	t.mu.Unlock()
+	if revoked {
+		c.Drop()
+	}
 }
 
 // Release gives reserved handles back; they were never valid.

@@ -35,7 +35,7 @@ func TestTake(t *testing.T) {
 		}
 	}
 	var got [1]Capability
-	if e := tab.Take([]abi.Handle{free}, got[:]); e != 0 || got[0] != (Capability{a, abi.TypeBlob, abi.RightRead | abi.RightTransfer}) {
+	if e := tab.Take([]abi.Handle{free}, got[:]); e != 0 || got[0] != (Capability{Object: a, Type: abi.TypeBlob, Rights: abi.RightRead | abi.RightTransfer}) {
 		t.Errorf("took %v, %v", got[0], e)
 	}
 	if tab.Check(free, abi.TypeNone, 0, 0) != abi.BadHandle || a.closed != 0 {
@@ -64,7 +64,7 @@ func TestReserve(t *testing.T) {
 			t.Errorf("reserved handle %#x is valid", h)
 		}
 	}
-	tab.Fill(handles[0], Capability{"x", abi.TypeBlob, abi.RightRead})
+	tab.Fill(handles[0], Capability{Object: "x", Type: abi.TypeBlob, Rights: abi.RightRead})
 	if o, e := tab.Lookup(handles[0], abi.TypeBlob, abi.RightRead, 0); o != "x" || e != 0 {
 		t.Errorf("filled: %v, %v", o, e)
 	}

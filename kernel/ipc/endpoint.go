@@ -23,6 +23,15 @@ func (p *Port) Endpoint(holder ID) *Endpoint {
 	return e
 }
 
+// Derive makes another one to the same port, for the same process: each has its own
+// handle, and its own end. What it knows of the mailbox is what this one does.
+func (e *Endpoint) Derive() any {
+	d := &Endpoint{port: e.port}
+	d.seen.Store(e.seen.Load())
+	d.holder.Store(e.holder.Load())
+	return d
+}
+
 // Port is the address that it leads to.
 func (e *Endpoint) Port() *Port { return e.port }
 

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"aios/kernel/abi"
+	"aios/kernel/cap"
 	"aios/kernel/ipc"
 )
 
@@ -18,8 +19,9 @@ func (t *thread) call(number uint64, a [6]uint64) uint64 {
 		t.p.unknown.add(number)
 		return abi.NoCall.Result()
 	}
-	object, e := t.p.caps.Lookup(abi.Handle(a[0]), d.Type, d.Right, t.p.machine.Now())
+	object, pin, e := t.enter(d, abi.Handle(a[0]))
 	if e == 0 {
+		defer pin.Leave()
 		e = t.charge(d.Number, a)
 	}
 	v := uint64(0)
@@ -31,6 +33,17 @@ func (t *thread) call(number uint64, a [6]uint64) uint64 {
 		return e.Result()
 	}
 	return v
+}
+
+// enter looks the handle up. A revocation waits for the calls on what it ends, so those
+// that end handles, and may wait for a revocation themselves, do not keep it.
+func (t *thread) enter(d *abi.Call, h abi.Handle) (any, cap.Pin, abi.Errno) {
+	switch d.Number {
+	case abi.CallClose, abi.CallDerive, abi.CallCopy, abi.CallRevoke:
+		_, e := t.p.caps.Lookup(h, d.Type, d.Right, t.p.machine.Now())
+		return nil, cap.Pin{}, e
+	}
+	return t.p.caps.Enter(h, d.Type, d.Right, t.p.machine.Now())
 }
 
 // charge takes a message out of the quotas of the process's token, if it has one: a
@@ -86,6 +99,13 @@ func (t *thread) invoke(n abi.Number, object any, a [6]uint64) (uint64, abi.Errn
 			return 0, abi.BadHandle
 		}
 		return 0, 0
+	case abi.CallDerive:
+		return handle(p.caps.Derive(abi.Handle(a[0]), abi.Rights(min(a[1], 1<<32-1)), p.machine.Now()))
+	case abi.CallCopy:
+		return handle(p.caps.Copy(abi.Handle(a[0]), p.machine.Now()))
+	case abi.CallRevoke:
+		n, e := p.caps.Revoke(abi.Handle(a[0]), p.machine.Now())
+		return uint64(n), e
 	case abi.CallIPCSend:
 		return t.ipcSend(object.(*ipc.Endpoint), a)
 	case abi.CallIPCRecv:
@@ -101,10 +121,12 @@ func (t *thread) invoke(n abi.Number, object any, a [6]uint64) (uint64, abi.Errn
 	case abi.CallFrameWrite:
 		return t.frameWrite(object.(Frames), a[1], a[2])
 	case abi.CallAuthority:
-		return t.operation(a, abi.MaxOrder, abi.AuthorityWatch, object.(Authority).Authority)
+		return t.operation(a, abi.MaxOrder, abi.AuthorityRevocations, object.(Authority).Authority)
 	}
 	return 0, abi.NoCall
 }
+
+func handle(h abi.Handle, e abi.Errno) (uint64, abi.Errno) { return uint64(h), e }
 
 func (t *thread) logCall(l *lineLog, at, n uint64) (uint64, abi.Errno) {
 	if n > abi.MaxLog {

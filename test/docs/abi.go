@@ -64,7 +64,7 @@ var errnoNames = map[abi.Errno]string{
 	abi.Permission: "Permission", abi.NoEntry: "NoEntry", abi.NoProcess: "NoProcess", abi.Interrupted: "Interrupted", abi.IO: "IO",
 	abi.BadHandle: "BadHandle", abi.Again: "Again", abi.NoMemory: "NoMemory", abi.Denied: "Denied", abi.Fault: "Fault",
 	abi.Exists: "Exists", abi.NoDevice: "NoDevice", abi.Invalid: "Invalid", abi.TooManyFiles: "TooManyFiles", abi.Pipe: "Pipe",
-	abi.NoCall: "NoCall", abi.MessageSize: "MessageSize", abi.WrongType: "WrongType", abi.TimedOut: "TimedOut", abi.Canceled: "Canceled",
+	abi.NoCall: "NoCall", abi.TooDeep: "TooDeep", abi.MessageSize: "MessageSize", abi.WrongType: "WrongType", abi.TimedOut: "TimedOut", abi.Canceled: "Canceled",
 	abi.Quota: "Quota", abi.Lapsed: "Lapsed",
 }
 
