@@ -62,14 +62,23 @@ var calls = []call{
 	{"send", []api.ValueType{i64, i32, i32, i32, i32, i64, i32}, send},
 	{"receive", []api.ValueType{i32, i32, i64, i32}, receive},
 	{"reply", []api.ValueType{i32}, func(k kernel, m memory, a []uint64) abi.Errno {
-		if _, ok := m.bytes(a[0], 8); !ok { // before there is a handle that nobody could name
-			return abi.Fault
-		}
-		h, err := k.Reply()
-		return m.result(a[0], uint64(h), err)
+		return m.handle(a[0], k.Reply)
 	}},
 	{"close", []api.ValueType{i64}, func(k kernel, _ memory, a []uint64) abi.Errno {
 		return errno(k.Close(abi.Handle(a[0])))
+	}},
+	{"derive", []api.ValueType{i64, i32, i32}, func(k kernel, m memory, a []uint64) abi.Errno {
+		return m.handle(a[2], func() (abi.Handle, error) { return k.Derive(abi.Handle(a[0]), abi.Rights(a[1])) })
+	}},
+	{"copy", []api.ValueType{i64, i32}, func(k kernel, m memory, a []uint64) abi.Errno {
+		return m.handle(a[1], func() (abi.Handle, error) { return k.Copy(abi.Handle(a[0])) })
+	}},
+	{"revoke", []api.ValueType{i64, i32}, func(k kernel, m memory, a []uint64) abi.Errno {
+		if _, ok := m.bytes(a[1], 8); !ok {
+			return abi.Fault
+		}
+		n, err := k.Revoke(abi.Handle(a[0]))
+		return m.result(a[1], uint64(n), err)
 	}},
 	{"quote", []api.ValueType{i32, i32, i32, i32, i32}, quote},
 }
@@ -88,6 +97,16 @@ func (m memory) result(at, v uint64, err error) abi.Errno {
 	}
 	binary.LittleEndian.PutUint64(b, v)
 	return 0
+}
+
+// handle stores the handle that a call makes. It looks at the address before there is a
+// handle that nobody could name.
+func (m memory) handle(at uint64, make func() (abi.Handle, error)) abi.Errno {
+	if _, ok := m.bytes(at, 8); !ok {
+		return abi.Fault
+	}
+	h, err := make()
+	return m.result(at, uint64(h), err)
 }
 
 // send: endpoint, data, length, handles, count, timeout, address of the number.

@@ -130,6 +130,25 @@ func (f *fake) Close(h abi.Handle) error {
 	return nil
 }
 
+func (f *fake) Derive(h abi.Handle, r abi.Rights) (abi.Handle, error) {
+	if !f.open[h] {
+		return 0, abi.BadHandle
+	}
+	if r&^abi.RightWrite != 0 {
+		return 0, abi.Denied
+	}
+	return f.Reply()
+}
+
+func (f *fake) Copy(h abi.Handle) (abi.Handle, error) { return f.Derive(h, 0) }
+
+func (f *fake) Revoke(h abi.Handle) (int, error) {
+	if !f.open[h] {
+		return 0, abi.BadHandle
+	}
+	return 3, nil
+}
+
 func (f *fake) Quote(nonce []byte) (*aios.Quote, error) {
 	if f.quote != 0 {
 		return nil, f.quote

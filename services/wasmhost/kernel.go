@@ -21,6 +21,9 @@ type kernel interface {
 	Receive(p []byte, timeout time.Duration) (aios.Message, error)
 	Reply() (abi.Handle, error)
 	Close(h abi.Handle) error
+	Derive(h abi.Handle, rights abi.Rights) (abi.Handle, error)
+	Copy(h abi.Handle) (abi.Handle, error)
+	Revoke(h abi.Handle) (int, error)
 	Quote(nonce []byte) (*aios.Quote, error)
 }
 
@@ -87,6 +90,12 @@ func (s *system) Reply() (abi.Handle, error) {
 }
 
 func (s *system) Close(h abi.Handle) error { return aios.Close(h) }
+
+func (s *system) Derive(h abi.Handle, r abi.Rights) (abi.Handle, error) { return aios.Derive(h, r) }
+
+func (s *system) Copy(h abi.Handle) (abi.Handle, error) { return aios.Copy(h) }
+
+func (s *system) Revoke(h abi.Handle) (int, error) { return aios.Revoke(h) }
 
 func (s *system) Quote(nonce []byte) (*aios.Quote, error) { return s.attest.Quote(nonce) }
 

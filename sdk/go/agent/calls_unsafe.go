@@ -35,6 +35,15 @@ func hostReply(endpoint *uint64) uint32
 //go:wasmimport aios close
 func hostClose(handle uint64) uint32
 
+//go:wasmimport aios derive
+func hostDerive(handle uint64, rights uint32, derived *uint64) uint32
+
+//go:wasmimport aios copy
+func hostCopy(handle uint64, copied *uint64) uint32
+
+//go:wasmimport aios revoke
+func hostRevoke(handle uint64, count *uint64) uint32
+
 //go:wasmimport aios quote
 func hostQuote(nonce unsafe.Pointer, n uint32, response unsafe.Pointer, room uint32, written *uint32) uint32
 
