@@ -121,7 +121,7 @@ func (t *thread) invoke(n abi.Number, object any, a [6]uint64) (uint64, abi.Errn
 	case abi.CallFrameWrite:
 		return t.frameWrite(object.(Frames), a[1], a[2])
 	case abi.CallAuthority:
-		return t.operation(a, abi.MaxOrder, abi.AuthorityRevocations, object.(Authority).Authority)
+		return t.operation(a, abi.MaxOrder, abi.AuthorityWatch, object.(Authority).Authority)
 	}
 	return 0, abi.NoCall
 }
