@@ -115,6 +115,11 @@ soak-fleet: test-build ## start and kill an agent, cut the network, kill the ver
 model: ## check the models of the kernel's protocols
 	@echo "make: there are no models yet: the scheduler and IPC that they are to describe come later"
 
+.PHONY: generate
+generate: ## make again what is made from the system call table
+	@$(GO) run ./kernel/abi/gen
+	@$(GO) run ./test/docs
+
 .PHONY: reproduce
 reproduce: ## build twice, as different users in different places, and compare
 	@GO=$(CURDIR)/$(GO) test/reproduce.sh

@@ -26,7 +26,7 @@ func TestUserContextOffsets(t *testing.T) {
 }
 
 func TestCallTable(t *testing.T) {
-	if len(Calls) != int(callEnd-FirstCall) {
+	if len(Calls) != int(callEnd-FirstCall) || len(Calls) < 21 {
 		t.Fatalf("%d calls described, %d numbered", len(Calls), callEnd-FirstCall)
 	}
 	for i, c := range Calls {
@@ -45,9 +45,12 @@ func TestCallTable(t *testing.T) {
 			}
 		}
 		for _, e := range c.Errors {
-			if _, ok := errnoText[e]; !ok {
+			if e.text() == "" {
 				t.Errorf("%s: error %d has no text", c.Name, e)
 			}
+		}
+		if c.Metered != 0 && (int(c.Metered) > len(c.Args) || c.Args[c.Metered-1].Kind != Value) {
+			t.Errorf("%s pays for argument %d, which is no number", c.Name, c.Metered)
 		}
 		if c.Doc == "" || c.Result == "" {
 			t.Errorf("%s is not described", c.Name)

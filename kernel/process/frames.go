@@ -6,34 +6,27 @@ import (
 	"aios/kernel/abi"
 )
 
-// frameInfo tells the address and the MTU of a network device.
-func (t *thread) frameInfo(f Frames, at, n uint64) (uint64, abi.Errno) {
+// callFrameInfo tells the address and the MTU of a network device.
+func (t *thread) callFrameInfo(f Frames, to span) (uint64, abi.Errno) {
 	address, mtu := f.Info()
 	b := binary.LittleEndian.AppendUint16(address[:], mtu)
-	if n < uint64(len(b)) {
-		return 0, abi.MessageSize
-	}
-	return uint64(len(b)), t.p.copyOut(at, b)
+	return uint64(len(b)), t.p.copyOut(to.at, b)
 }
 
-// frameRead takes frames. The address is checked first, so that none is lost on a
+// callFrameRead takes frames. The address is checked first, so that none is lost on a
 // bad one.
-func (t *thread) frameRead(f Frames, at, n, timeout uint64) (uint64, abi.Errno) {
-	n = min(n, abi.MaxTransfer)
-	if n < 2+abi.MaxFrame {
-		return 0, abi.MessageSize
-	}
-	if e := t.p.memoryError(t.p.mem.check(at, n, Write)); e != 0 {
+func (t *thread) callFrameRead(f Frames, to span, timeout uint64) (uint64, abi.Errno) {
+	if e := t.p.memoryError(t.p.mem.check(to.at, to.n, Write)); e != 0 {
 		return 0, e
 	}
-	b := t.scratch(n)
+	b := t.scratch(to.n)
 	wait := t.park(timeout)
 	for {
 		arrived := f.Arrived() // before the look, so that none is missed
 		k, err := f.ReadFrames(b)
 		switch {
 		case k > 0:
-			return uint64(k), t.p.copyOut(at, b[:k])
+			return uint64(k), t.p.copyOut(to.at, b[:k])
 		case err != nil:
 			return 0, errno(err)
 		case !wait:
@@ -45,13 +38,10 @@ func (t *thread) frameRead(f Frames, at, n, timeout uint64) (uint64, abi.Errno) 
 	}
 }
 
-// frameWrite sends frames, once all of them are known to be well-formed.
-func (t *thread) frameWrite(f Frames, at, n uint64) (uint64, abi.Errno) {
-	if n > abi.MaxTransfer {
-		return 0, abi.MessageSize
-	}
-	b := t.scratch(n)
-	if e := t.p.copyIn(at, b); e != 0 {
+// callFrameWrite sends frames, once all of them are known to be well-formed.
+func (t *thread) callFrameWrite(f Frames, from span) (uint64, abi.Errno) {
+	b := t.scratch(from.n)
+	if e := t.p.copyIn(from.at, b); e != 0 {
 		return 0, e
 	}
 	for rest := b; len(rest) > 0; {

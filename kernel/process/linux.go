@@ -425,7 +425,7 @@ func (t *thread) mayPrint(n uint64) abi.Errno {
 	d := &abi.Calls[abi.CallLog-abi.FirstCall]
 	_, e := p.caps.Lookup(p.logHandle, d.Type, d.Right, p.machine.Now())
 	if e == 0 {
-		e = t.charge(d.Number, [6]uint64{2: min(n, abi.MaxTransfer)})
+		e = t.charge(d, [6]uint64{2: min(n, abi.MaxTransfer)})
 	}
 	if e != 0 {
 		t.refused(d, e)

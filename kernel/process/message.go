@@ -83,26 +83,26 @@ func (t *thread) park(timeout uint64) bool {
 	return timeout != 0
 }
 
-func (t *thread) ipcSend(e *ipc.Endpoint, a [6]uint64) (uint64, abi.Errno) {
-	wait := t.park(a[5])
-	id, errno := e.Send(&t.caller, ipc.Outgoing{At: a[1], Size: a[2], Handles: a[3], HandleCount: a[4]}, wait)
+func (t *thread) callIPCSend(e *ipc.Endpoint, text, handles span, timeout uint64) (uint64, abi.Errno) {
+	wait := t.park(timeout)
+	id, errno := e.Send(&t.caller, ipc.Outgoing{At: text.at, Size: text.n, Handles: handles.at, HandleCount: handles.n}, wait)
 	return uint64(id), errno
 }
 
-func (t *thread) ipcRecv(b *ipc.Mailbox, a [6]uint64) (uint64, abi.Errno) {
-	wait := t.park(a[5])
-	info, errno := b.Receive(&t.caller, ipc.Incoming{At: a[1], Room: a[2], Info: a[3], InfoRoom: a[4]}, wait)
+func (t *thread) callIPCRecv(b *ipc.Mailbox, text, about span, timeout uint64) (uint64, abi.Errno) {
+	wait := t.park(timeout)
+	info, errno := b.Receive(&t.caller, ipc.Incoming{At: text.at, Room: text.n, Info: about.at, InfoRoom: about.n}, wait)
 	return uint64(info.Size), errno
 }
 
-func (t *thread) ipcWait(b *ipc.Mailbox, a [6]uint64) (uint64, abi.Errno) {
-	return 0, b.Wait(&t.caller, t.park(a[1]))
+func (t *thread) callIPCWait(b *ipc.Mailbox, timeout uint64) (uint64, abi.Errno) {
+	return 0, b.Wait(&t.caller, t.park(timeout))
 }
 
-// ipcReply makes an endpoint to the process's own mailbox. A handle moves when it
+// callIPCReply makes an endpoint to the process's own mailbox. A handle moves when it
 // is passed on, so a process that talks to several, or again to one that was
 // started anew, needs more than one.
-func (t *thread) ipcReply() (uint64, abi.Errno) {
+func (t *thread) callIPCReply(*ipc.Mailbox) (uint64, abi.Errno) {
 	e := t.p.cfg.Port.Endpoint(ipc.ID(t.p.cfg.PID))
 	h, err := t.p.caps.Insert(e, abi.TypeEndpoint, abi.RightWrite|abi.RightTransfer)
 	if err != nil {

@@ -3,122 +3,71 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
-	"go/ast"
 	"reflect"
 	"strconv"
 	"strings"
 
 	"aios/boot/handoff"
 	"aios/boot/measure"
-	"aios/kernel/abi"
+	calltable "aios/kernel/abi/table"
 )
 
 // registers are those of the arguments behind the handle.
 var registers = [...]string{"RSI", "RDX", "R10", "R8", "R9"}
 
-// calls is the table of system calls, from abi.Calls.
+// calls is the table of system calls, from the one that they are made from.
 func calls() string {
 	var rows [][]string
-	for _, c := range abi.Calls {
-		handle := "any"
-		if c.Type != abi.TypeNone {
-			handle = c.Type.String()
-		}
-		right := "none"
-		if c.Right != 0 {
-			right = c.Right.String()
-		}
+	for _, c := range calltable.Calls {
 		var args []string
 		for i, a := range c.Args {
-			arrow := ""
-			switch a.Kind {
-			case abi.In:
-				arrow = " (in)"
-			case abi.Out:
-				arrow = " (out)"
-			}
+			arrow := map[calltable.Class]string{calltable.In: " (in)", calltable.Handles: " (in)", calltable.Out: " (out)"}[a.Class]
 			args = append(args, registers[i]+" "+a.Name+arrow)
 		}
-		var errs []string
-		for _, e := range c.Errors {
-			errs = append(errs, errnoName(e))
-		}
 		rows = append(rows, []string{
-			fmt.Sprintf("`%#x`", uint64(c.Number)), c.Name, handle, right, dash(strings.Join(args, ", ")),
-			c.Result, dash(strings.Join(errs, ", ")), c.Doc,
+			fmt.Sprintf("`%#x`", c.Number), c.Name, or(c.Type, "any"), or(c.Right, "none"), or(strings.Join(args, ", "), "-"),
+			c.Result, or(strings.Join(c.Errors, ", "), "-"), calltable.AuditClasses[c.Audit].Name, c.Doc,
 		})
 	}
-	return table([]string{"number", "call", "handle (RDI)", "right", "further arguments", "result (RAX)", "errors besides", "what it does"}, rows)
+	return table([]string{"number", "call", "handle (RDI)", "right", "further arguments", "result (RAX)", "errors besides", "audit", "what it does"}, rows)
 }
 
-func dash(s string) string {
+// audit is the table of audit classes.
+func audit() string {
+	var rows [][]string
+	for _, a := range calltable.AuditClasses {
+		rows = append(rows, []string{a.Name, a.Doc})
+	}
+	return table([]string{"audit class", "a call that was let through is"}, rows)
+}
+
+func or(s, empty string) string {
 	if s == "" {
-		return "-"
+		return empty
 	}
 	return s
 }
 
-// errnoNames are the identifiers of the constants in kernel/abi/errno.go;
-// errnoTable holds them to that file.
-var errnoNames = map[abi.Errno]string{
-	abi.Permission: "Permission", abi.NoEntry: "NoEntry", abi.NoProcess: "NoProcess", abi.Interrupted: "Interrupted", abi.IO: "IO",
-	abi.BadHandle: "BadHandle", abi.Again: "Again", abi.NoMemory: "NoMemory", abi.Denied: "Denied", abi.Fault: "Fault",
-	abi.Exists: "Exists", abi.NoDevice: "NoDevice", abi.Invalid: "Invalid", abi.TooManyFiles: "TooManyFiles", abi.Pipe: "Pipe",
-	abi.NoCall: "NoCall", abi.TooDeep: "TooDeep", abi.MessageSize: "MessageSize", abi.WrongType: "WrongType", abi.TimedOut: "TimedOut", abi.Canceled: "Canceled",
-	abi.Quota: "Quota", abi.Lapsed: "Lapsed",
-}
-
-func errnoName(e abi.Errno) string {
-	if n, ok := errnoNames[e]; ok {
-		return n
-	}
-	return strconv.Itoa(int(e))
-}
-
-// errnos is the table of errors, from the constants and their texts.
-func errnos(root string) (string, error) {
-	f, err := parse(root, "kernel/abi/errno.go")
-	if err != nil {
-		return "", err
-	}
+// errnos is the table of errors.
+func errnos() string {
 	var rows [][]string
-	for _, spec := range valueSpecs(f.file) {
-		if typ, ok := spec.Type.(*ast.Ident); !ok || typ.Name != "Errno" {
-			continue
-		}
-		v, err := f.value(spec.Values[0])
-		if err != nil {
-			return "", err
-		}
-		n, err := strconv.ParseUint(v, 10, 16)
-		if err != nil {
-			return "", fmt.Errorf("%s = %s: not an error number", spec.Names[0].Name, v)
-		}
-		e := abi.Errno(n)
-		if errnoNames[e] != spec.Names[0].Name {
-			return "", fmt.Errorf("error %d is %s in kernel/abi and %q here: correct errnoNames", n, spec.Names[0].Name, errnoNames[e])
-		}
-		rows = append(rows, []string{strconv.Itoa(int(e)), spec.Names[0].Name, comment(spec.Comment), e.Error()})
+	for _, e := range calltable.Errnos {
+		rows = append(rows, []string{strconv.Itoa(int(e.Value)), e.Name, e.Linux, e.Text})
 	}
-	return table([]string{"number", "name", "Linux", "meaning"}, rows), nil
+	return table([]string{"number", "name", "Linux", "meaning"}, rows)
 }
 
 // rights is the table of object types and of what each right admits.
 func rights() string {
 	var rows [][]string
-	for t := abi.Type(1); t.String() != "unknown"; t++ {
+	for _, t := range calltable.Types {
 		var use []string
-		for _, c := range abi.Calls {
-			if c.Type != t {
-				continue
+		for _, c := range calltable.Calls {
+			if c.Type == t.Name {
+				use = append(use, c.Name+" ("+or(c.Right, "no right")+")")
 			}
-			right := "no right"
-			if c.Right != 0 {
-				right = c.Right.String()
-			}
-			use = append(use, c.Name+" ("+right+")")
 		}
-		rows = append(rows, []string{strconv.Itoa(int(t)), t.String(), strings.Join(use, ", ")})
+		rows = append(rows, []string{strconv.Itoa(int(t.Value)), t.Name, strings.Join(use, ", ")})
 	}
 	return table([]string{"type", "name", "calls that take it, and the right that each needs"}, rows)
 }

@@ -143,7 +143,9 @@ func generate(root string, args []string) (string, error) {
 	case kind == "calls" && len(args) == 0:
 		return calls(), nil
 	case kind == "errors" && len(args) == 0:
-		return errnos(root)
+		return errnos(), nil
+	case kind == "audit" && len(args) == 0:
+		return audit(), nil
 	case kind == "rights" && len(args) == 0:
 		return rights(), nil
 	case kind == "handoff" && len(args) == 0:
@@ -157,7 +159,7 @@ func generate(root string, args []string) (string, error) {
 	case kind == "events" && len(args) == 1:
 		return eventTables(root, args[0])
 	}
-	return "", errors.New("unknown part: expected calls, errors, rights, handoff, struct FILE TYPE, consts FILE NAME..., tagged TEXT, or events FILE")
+	return "", errors.New("unknown part: expected calls, audit, errors, rights, handoff, struct FILE TYPE, consts FILE NAME..., tagged TEXT, or events FILE")
 }
 
 // table is a Markdown table. Cells may hold anything but line ends.
