@@ -67,8 +67,8 @@ const (
 
 // World is what a program has.
 type World interface {
-	// Handle is one that fits so for a call, as far as the program has such a one.
-	Handle(s Choices, c *Call, f Fit) abi.Handle
+	// Handle is one for a call that fits so, or, if the program has none such, otherwise.
+	Handle(s Choices, c *Call, f Fit) (abi.Handle, Fit)
 	// Memory is the address of n bytes that an argument may point to (handles, where its
 	// class is Handles). What the kernel is to read there makes sense to the call.
 	Memory(s Choices, c *Call, a *Arg, n uint64) uint64
@@ -80,7 +80,7 @@ type World interface {
 	Region(s Choices) uint64
 }
 
-// Made is one call as it was made.
+// Made is a call that is to be made.
 type Made struct {
 	Call   *Call
 	Fit    Fit
@@ -97,10 +97,11 @@ func (c *Call) Make(s Choices, w World) Made {
 	wild := s.IntN(16) == 0                  // everything, one time in two
 	spoil := func(i int) bool { return i == spoiled || wild && s.IntN(2) == 0 }
 	if c.Number >= abi.FirstCall {
+		fit := Good
 		if spoil(0) {
-			m.Fit = Fit(s.IntN(int(fits)))
+			fit = Fit(s.IntN(int(fits)))
 		}
-		m.Handle = w.Handle(s, c, m.Fit)
+		m.Handle, m.Fit = w.Handle(s, c, fit)
 	}
 	for i := 0; i < len(c.Args); i++ {
 		a, bad := &c.Args[i], spoil(i+1)

@@ -47,7 +47,7 @@ var (
 	region = Arg{Name: "addr", Class: Region}
 	extent = pick("length", 4096, 8192, 1<<16, 1<<21, 1<<30, 100, 0)
 	signal = pick("sig", 0, 6, 9, 10, 11, 17, 19, 23, 64, 65)
-	thread = pick("tid", 1, 2, 11, 12, 13, 14, 0)
+	thread = pick("tid", 0, 1, 11, 12, 13, 21, 22, 23)
 )
 
 func pick(name string, values ...uint64) Arg { return Arg{Name: name, Class: Pick, Values: values} }
