@@ -200,17 +200,25 @@ func (t *Table) take() (abi.Handle, bool) {
 	return abi.MakeHandle(i, uint32(t.records[i].state.Load()>>32)+1), true
 }
 
-// fill makes a handle of take valid. Preconditions: t.mu is held.
-func (t *Table) fill(h abi.Handle, c Capability) {
+// fill makes a handle of take valid, if what it is for was not revoked on its way; else
+// it is one that was closed, and fill says false. Preconditions: t.mu is held.
+func (t *Table) fill(h abi.Handle, c Capability) bool {
 	r := &t.records[h.Index()]
 	if n := c.node; n != nil {
 		n.slot = h.Index()
 		n.table.Store(t)
+		if n.dead.Load() { // read after it is said where n is, before anybody can use it: see kill
+			n.table.Store(nil)
+			r.state.Store(pack(h.Generation(), abi.TypeNone, 0))
+			t.forget(h)
+			return false
+		}
 	}
 	t.nodes[h.Index()].Store(c.node)
 	r.via.Store(c.via)
 	r.object.Store(&c.Object)
 	r.state.Store(pack(h.Generation(), c.Type, t.bound(c)))
+	return true
 }
 
 // bound is what of a capability's rights the table may hold. Preconditions: t.mu is held.

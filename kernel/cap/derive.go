@@ -93,7 +93,7 @@ func (t *Table) grow(h abi.Handle, now time.Duration, place func(Capability) (*n
 		t.release([]abi.Handle{new})
 		return 0, e
 	}
-	child := &node{family: n.family}
+	child := &node{family: n.family, object: object}
 	parent.add(child)
 	t.fill(new, Capability{object, c.Type, rights, c.via, child})
 	return new, 0

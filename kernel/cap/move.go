@@ -26,8 +26,11 @@ func (c Capability) Drop() {
 	}
 }
 
-// closed tells the object.
+// closed tells the object, once.
 func (c Capability) closed() {
+	if c.node != nil && c.node.told.Swap(true) {
+		return
+	}
 	if o, ok := c.Object.(Closer); ok {
 		o.HandleClosed()
 	}
@@ -87,13 +90,9 @@ func (t *Table) Reserve(handles []abi.Handle) bool {
 // is one that was closed.
 func (t *Table) Fill(h abi.Handle, c Capability) {
 	t.mu.Lock()
-	t.fill(h, c)
-	revoked := c.node != nil && c.node.dead.Load() // read after fill said where it is: see kill
-	if revoked {
-		t.remove(h)
-	}
+	ok := t.fill(h, c)
 	t.mu.Unlock()
-	if revoked {
+	if !ok {
 		c.Drop()
 	}
 }

@@ -32,7 +32,11 @@ func (t *Table) Revoke(h abi.Handle, now time.Duration) (int, abi.Errno) {
 	if n == nil {
 		return 0, 0
 	}
-	return n.revoke(), 0
+	count, ok := n.revoke()
+	if !ok { // closed meanwhile
+		return 0, abi.BadHandle
+	}
+	return count, 0
 }
 
 // victim is a handle that is no more, and whose slot is not free yet.
@@ -43,10 +47,15 @@ type victim struct {
 	c      Capability
 }
 
-// revoke ends what hangs from n.
-func (n *node) revoke() (count int) {
+// revoke ends what hangs from n. It is false if n was closed: what hung from it may hang
+// from another node now.
+func (n *node) revoke() (count int, ok bool) {
 	f := n.family
 	f.mu.Lock()
+	if n.gone.Load() {
+		f.mu.Unlock()
+		return 0, false
+	}
 	n.revokers++
 	f.mu.Unlock()
 	for {
@@ -68,7 +77,7 @@ func (n *node) revoke() (count int) {
 	n.revokers--
 	n.tidy()
 	f.mu.Unlock()
-	return count
+	return count, true
 }
 
 // step takes nodes that hang from n out of the tree, the lowest first, and makes their
@@ -100,12 +109,13 @@ func (n *node) step(into []victim) (k, ended int) {
 
 // kill makes sure that n is no handle and never will be. Whoever receives it reads dead
 // after it said where n is; here it is the other way round, so one of both sees it.
+// Preconditions: family.mu is held.
 func (n *node) kill() victim {
 	n.dead.Store(true)
 	for {
 		t := n.table.Load()
 		if t == nil {
-			return victim{node: n}
+			return victim{node: n, c: Capability{Object: n.object, node: n}}
 		}
 		if v, ok := t.kill(n); ok {
 			return v
@@ -131,12 +141,11 @@ func end(batch []victim) {
 	Barrier()
 	for i := range batch {
 		v := &batch[i]
-		if v.table == nil {
-			continue // who received or drops it finds that it is dead
+		if v.table != nil { // else who receives it finds that it is dead
+			v.table.mu.Lock()
+			v.table.forget(v.handle)
+			v.table.mu.Unlock()
 		}
-		v.table.mu.Lock()
-		v.table.forget(v.handle)
-		v.table.mu.Unlock()
 		v.c.closed() // wakes who waits in a call on it
 	}
 	for i := range batch {

@@ -22,6 +22,7 @@ type node struct {
 	// Under family.mu.
 	parent, child, next, prev *node // prev of a first child is nil
 	revokers                  int   // revocations under way of what hangs from it
+	object                    any   // of a capability that was derived; nil when that is gone
 
 	// Where it is. The table is stored with its lock held, and nil while it is on its
 	// way or gone; the slot belongs to the table, under its lock.
@@ -30,6 +31,7 @@ type node struct {
 
 	gone    atomic.Bool                   // closed: it is a tombstone, once no call uses it
 	dead    atomic.Bool                   // revoked: it will be no handle any more
+	told    atomic.Bool                   // the object knows of its end
 	pins    atomic.Int32                  // calls that use it
 	drained atomic.Pointer[chan struct{}] // closed when pins is 0, for who revokes it
 }
@@ -101,6 +103,7 @@ func (n *node) leave() {
 	n.gone.Store(true)
 	n.family.mu.Lock()
 	defer n.family.mu.Unlock()
+	n.object = nil
 	n.tidy()
 }
 
@@ -131,20 +134,29 @@ func (n *node) unpin() {
 	if n.pins.Add(-1) != 0 {
 		return
 	}
-	if done := n.drained.Swap(nil); done != nil {
-		close(*done)
-	}
+	n.wake()
 	if n.gone.Load() {
 		n.leave() // again: it could not be tidied before
 	}
 }
 
+// wake has who drains n look at its pins again.
+func (n *node) wake() {
+	if done := n.drained.Swap(nil); done != nil {
+		close(*done)
+	}
+}
+
 // drain waits until nobody pins n who did when it was killed. Preconditions: it was
-// killed, so that whoever pins it from now on finds that and lets go.
+// killed, so that whoever pins it from now on finds that and lets go. A wake may come
+// late, when somebody else has pinned n since: so the pins have the last word.
 func (n *node) drain() {
-	done := make(chan struct{})
-	n.drained.Store(&done)
-	if n.pins.Load() != 0 {
+	for {
+		done := make(chan struct{})
+		n.drained.Store(&done)
+		if n.pins.Load() == 0 {
+			return
+		}
 		<-done
 	}
 }
