@@ -20,7 +20,7 @@ const maxMessages = 1024 // at most, in any mailbox
 
 // Cost is what a mailbox of these limits takes of its owner's quota when it is
 // opened: its slots.
-func (l Limits) Cost() int { return l.Messages * slotBytes }
+func (l Limits) Cost() int { return l.Messages * slotCost }
 
 func (l Limits) valid() bool {
 	return l.Messages >= 1 && l.Messages <= maxMessages && l.Bytes >= MaxMessage

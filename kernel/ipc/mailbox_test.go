@@ -28,7 +28,7 @@ func TestSlotBytes(t *testing.T) {
 
 func TestOpen(t *testing.T) {
 	var p Port
-	q, pool := NewQuota(100000), NewPool(1)
+	q, pool := NewQuota(200000), NewPool(1)
 	for _, c := range []struct {
 		name string
 		l    Limits
@@ -44,7 +44,7 @@ func TestOpen(t *testing.T) {
 		_, e := p.Open(c.l, q, pool)
 		is(t, c.name, e, c.want)
 	}
-	if want := 16 * slotBytes; q.Used() != want {
+	if want := 16 * slotCost; q.Used() != want {
 		t.Errorf("charged %d, want %d", q.Used(), want)
 	}
 	b := p.box.Load()

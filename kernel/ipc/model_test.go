@@ -22,7 +22,7 @@ import (
 const (
 	processes = 3
 	threadsOf = 3
-	boxQuota  = 4*slotBytes + MaxMessage - pageSize // too little for the longest message
+	boxQuota  = 4*slotCost + MaxMessage - pageSize // too little for the longest message
 )
 
 var boxLimits = Limits{4, MaxMessage + 2*pageSize}

@@ -231,7 +231,7 @@ func TestMailboxIsCharged(t *testing.T) {
 	}{
 		{"too little", 40 * pageSize, false, "memory quota exhausted"},
 		{"too little for more than the mailbox", cost + 4*pageSize, false, "memory quota exhausted"},
-		{"enough", cost + 40*pageSize, false, ""},
+		{"enough", cost + 60*pageSize, false, ""},
 		{"port taken", 16 << 20, true, "open the mailbox"},
 	} {
 		var port ipc.Port

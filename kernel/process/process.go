@@ -131,6 +131,9 @@ func Start(m Machine, cfg Config) (*Process, error) {
 
 // boot fills the new address space and starts the first thread.
 func (p *Process) boot(img *image) error {
+	if err := p.mem.chargeKernel((cap.Footprint + pageSize - 1) / pageSize); err != nil {
+		return err
+	}
 	if err := p.openMailbox(); err != nil {
 		return err
 	}
