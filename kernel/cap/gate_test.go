@@ -233,6 +233,45 @@ func BenchmarkCheckParallel(b *testing.B) {
 	})
 }
 
+// BenchmarkCheckVia is one of a handle that came from another agent.
+func BenchmarkCheckVia(b *testing.B) {
+	from, h := everything(b)
+	c := Capability{Object: "endpoint", Type: abi.TypeEndpoint, Rights: abi.RightWrite, via: (*via)(nil).through(from.gate)}
+	to, _ := everything(b)
+	h = arrive(b, to, c)
+	b.ReportAllocs()
+	for b.Loop() {
+		if e := to.Check(h, abi.TypeEndpoint, abi.RightWrite, second); e != 0 {
+			b.Fatal(e)
+		}
+	}
+}
+
+// BenchmarkCheckContended is one beside a thread that derives and revokes in the same
+// table without a pause.
+func BenchmarkCheckContended(b *testing.B) {
+	tab, h := everything(b)
+	root, _ := tab.Insert("blob", abi.TypeBlob, abi.RightRead)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !stop.Load() {
+			tab.Derive(root, abi.RightRead, second)
+			tab.Revoke(root, second)
+		}
+	})
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if e := tab.Check(h, abi.TypeEndpoint, abi.RightWrite, second); e != 0 {
+				b.Fatal(e)
+			}
+		}
+	})
+	stop.Store(true)
+	wg.Wait()
+}
+
 // BenchmarkCharge takes a message out of both quotas.
 func BenchmarkCharge(b *testing.B) {
 	_, g, _, _, _ := gated(Terms{Until: minute, Messages: 1 << 40, Bytes: 1 << 40})
