@@ -52,6 +52,8 @@ func (l *Lease) validate(object string) error {
 	switch {
 	case !validName(l.Host):
 		return claimError(object, "host "+quote(l.Host)+": expected "+nameRule)
+	case l.ID.IsZero():
+		return claimError(object, "lease id expected, found none")
 	case l.Boot.ID.IsZero():
 		return claimError(object, "boot id expected, found none")
 	case l.Nonce == [NonceSize]byte{}:

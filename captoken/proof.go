@@ -99,8 +99,11 @@ func decodeProof(payload []byte) (host string, nonce [NonceSize]byte, token [sha
 	if err := s.end(); err != nil {
 		return host, nonce, token, formError(proofName, "its claims, "+err.Error())
 	}
-	if !validName(host) {
+	switch {
+	case !validName(host):
 		err = formError(proofName, "host "+quote(host)+": expected "+nameRule)
+	case nonce == [NonceSize]byte{}:
+		err = formError(proofName, "nonce of the host expected, found none")
 	}
 	return host, nonce, token, err
 }

@@ -48,6 +48,7 @@ func (m *vectors) proofs() {
 	p := pairs(t, payload)
 	add("no-token", "form", "no hash of a token", by("a", kindProof, join(with(p, claimToken, nil))))
 	add("short-nonce", "form", "a nonce of 31 bytes", by("a", kindProof, join(with(p, claimNonce, cbor.AppendBytes(nil, nonce[1:])))))
+	add("zero-nonce", "form", "a nonce of zeros", by("a", kindProof, join(with(p, claimNonce, cbor.AppendBytes(nil, make([]byte, NonceSize))))))
 	add("host-pattern", "form", "a pattern for a host", by("a", kindProof, join(with(p, claimAudience, cbor.AppendText(nil, "host-*")))))
 	s, err := readSign1(good, proofName, kindProof)
 	if err != nil {

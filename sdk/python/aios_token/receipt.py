@@ -12,6 +12,7 @@ from .fields import Fields
 
 KIND = "application/aios-receipt+cbor"
 MAX_RECEIPT = 512
+_MAX_NANOSECONDS = 2**63 - 1
 
 # By number, from 1.
 CAUSES = ("command", "lease", "revoked", "quota", "fault", "parent", "exit")
@@ -53,8 +54,8 @@ def read_receipt(raw: bytes) -> Receipt:
         command=f.octets(_COMMAND, "command", 16, zeros=False) if f.has(_COMMAND) else None,
         frames=f.number(_FRAMES, "frames"),
         handles=f.number(_HANDLES, "handles"),
-        asked=f.number(_ASKED, "asked"),
-        gone=f.number(_GONE, "gone"),
+        asked=f.number(_ASKED, "asked", 0, _MAX_NANOSECONDS),
+        gone=f.number(_GONE, "gone", 0, _MAX_NANOSECONDS),
     )
     f.finish()
     if (receipt.cause == "command") != (receipt.command is not None):
