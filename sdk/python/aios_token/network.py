@@ -89,7 +89,7 @@ def _covers(a: str, b: str) -> bool:
         return True
     if a.startswith("*."):
         # *.b.org is below *.org as well, and covers all that *.a.b.org does.
-        return "/" not in b and b.lstrip("*").endswith(a[1:]) and b != a[2:]
+        return "/" not in b and b.lstrip("*").endswith(a[1:])
     if "/" not in a or "/" not in b:
         return False
     x, y = _network(a), _network(b)

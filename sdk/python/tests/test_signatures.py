@@ -1,4 +1,5 @@
 import unittest
+from dataclasses import replace
 
 from aios_token import ed25519, mldsa
 from aios_token.cbor import encode
@@ -79,6 +80,14 @@ class MLDSA(unittest.TestCase):
         ):
             with self.subTest(why):
                 self.assertFalse(self.verify(bad))
+
+    def test_response_has_a_bound(self) -> None:
+        decoded = mldsa._decode_signature(mldsa.ML_DSA_65, self.signature)
+        assert decoded is not None
+        largest = max(abs(c) for poly in decoded[1] for c in poly)
+        for limit, good in ((largest + 1, True), (largest, False)):
+            p = replace(mldsa.ML_DSA_65, beta=(1 << 19) - limit)
+            self.assertEqual(mldsa.verify(p, self.key, self.message, self.signature), good)
 
     def test_context_is_signed(self) -> None:
         self.assertFalse(self.verify(self.signature, b"aios"))
