@@ -119,6 +119,18 @@ func (t *Table) Lookup(h abi.Handle, typ abi.Type, rights abi.Rights, now time.D
 	return object, e
 }
 
+// Held is Check for a call that gives h up and does nothing else: what came from another
+// agent can be closed when that one's token has ended, or nobody could ever be rid of it.
+func (t *Table) Held(h abi.Handle, now time.Duration) abi.Errno {
+	if h.Index() >= Capacity {
+		return abi.BadHandle
+	}
+	if e := check(t.records[h.Index()].state.Load(), h, abi.TypeNone, 0); e != 0 || t.gate == nil {
+		return e
+	}
+	return t.gate.check(false, int64(now))
+}
+
 // lookup also returns the record's state, for who has to see that it is so still.
 func (t *Table) lookup(h abi.Handle, typ abi.Type, rights abi.Rights, now time.Duration) (any, uint64, abi.Errno) {
 	i := h.Index()

@@ -37,6 +37,9 @@ func (t *thread) call(number uint64, a [6]uint64) uint64 {
 // enter looks the handle up. A revocation waits for the calls on what it ends, so those
 // that end handles, and may wait for a revocation themselves, do not keep it.
 func (t *thread) enter(d *abi.Call, h abi.Handle) (any, cap.Pin, abi.Errno) {
+	if d.Number == abi.CallClose {
+		return nil, cap.Pin{}, t.p.caps.Held(h, t.p.machine.Now())
+	}
 	if d.Bare {
 		_, e := t.p.caps.Lookup(h, d.Type, d.Right, t.p.machine.Now())
 		return nil, cap.Pin{}, e
