@@ -70,7 +70,8 @@ func (e *echo) serve() error {
 }
 
 // answer sends the message back and gives up all handles that came with it. What a
-// sender does wrong is no error of the service.
+// sender does wrong is no error of the service; to revoke what it sent is its right, and
+// then there is nothing to give up.
 func (e *echo) answer(m aios.Message) error {
 	err := errors.New("no endpoint came with it")
 	if len(m.Handles) > 0 {
@@ -80,7 +81,7 @@ func (e *echo) answer(m aios.Message) error {
 		e.drop(m.From, err)
 	}
 	for _, h := range m.Handles {
-		if err := e.Close(h); err != nil {
+		if err := e.Close(h); err != nil && !errors.Is(err, abi.BadHandle) {
 			return err
 		}
 	}

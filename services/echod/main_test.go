@@ -15,6 +15,7 @@ import (
 // fake is a mailbox that has these messages, and then is closed.
 type fake struct {
 	inbox  []any // aios.Message or error
+	dead   bool  // whoever sends revokes what it sent
 	full   bool  // whoever is answered has no room
 	sent   []string
 	closed []abi.Handle
@@ -38,6 +39,9 @@ func (f *fake) Send(to abi.Handle, p []byte, timeout time.Duration, _ ...abi.Han
 	if timeout != 0 {
 		return 0, errors.New("it waits for an agent")
 	}
+	if f.dead {
+		return 0, abi.BadHandle
+	}
 	if f.full {
 		return 0, abi.Again
 	}
@@ -47,6 +51,9 @@ func (f *fake) Send(to abi.Handle, p []byte, timeout time.Duration, _ ...abi.Han
 
 func (f *fake) Close(h abi.Handle) error {
 	f.closed = append(f.closed, h)
+	if f.dead {
+		return abi.BadHandle
+	}
 	return nil
 }
 
@@ -87,5 +94,20 @@ func TestFlood(t *testing.T) {
 	}
 	if lines != 10 || e.dropped != 1000 || len(f.closed) != 1000 {
 		t.Errorf("%d lines, %d dropped, %d closed", lines, e.dropped, len(f.closed))
+	}
+}
+
+// A sender that revokes what it sent, before it is used, ends nothing but that.
+func TestRevoked(t *testing.T) {
+	f := &fake{dead: true, inbox: []any{
+		aios.Message{From: 3, Data: []byte("one"), Handles: []abi.Handle{11, 12}},
+		aios.Message{From: 3, Data: []byte("two"), Handles: []abi.Handle{13}},
+	}}
+	e := &echo{kernel: f, log: func(string) {}}
+	if err := e.serve(); err != io.EOF {
+		t.Fatal(err)
+	}
+	if e.dropped != 2 || len(f.closed) != 3 {
+		t.Errorf("%d dropped, %d closed", e.dropped, len(f.closed))
 	}
 }
