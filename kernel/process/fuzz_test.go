@@ -97,6 +97,9 @@ func (s *side) start(t *testing.T, peer *side, scene byte) {
 		if again {
 			return
 		}
+		s.m.p.mem.mu.Lock()
+		s.kernel = s.m.p.mem.kernel - threadFrames
+		s.m.p.mem.mu.Unlock()
 		s.area = u.mmap(areaSize+threadsOfSide*privateSize, Read|Write)
 		s.pages = u.mmap(32*pageSize, Read|Write)
 		u.store64(dataAt, handlerAt, saRestorer, restorerAt, 0)
@@ -123,21 +126,42 @@ func (s *side) prepare(u *user, scene byte) {
 	case 1:
 		u.store64(w.private(), uint64(w.the(abi.TypeBlob, abi.RightTransfer)), uint64(w.the(abi.TypeClock, abi.RightTransfer)))
 		w.make(abi.CallIPCSend, w.to(s), w.area, 1, w.private(), 2, 0)
-		for w.make(abi.CallIPCReply, w.the(abi.TypeMailbox, abi.RightRead)) {
-		}
+		w.fill(func() bool { return w.make(abi.CallIPCReply, w.the(abi.TypeMailbox, abi.RightRead)) })
 		for range int(scene/8) % 3 {
 			w.make(abi.CallClose, w.the(abi.TypeEndpoint, abi.RightWrite))
 		}
 	case 2:
-		for w.make(abi.CallDerive, w.the(abi.TypeBlob, abi.RightRead), uint64(abi.RightRead|abi.RightTransfer)) {
-		}
+		w.fill(func() bool {
+			return w.make(abi.CallDerive, w.the(abi.TypeBlob, abi.RightRead), uint64(abi.RightRead|abi.RightTransfer))
+		})
 	case 3:
-		for s.m.p.caps.Gate() != nil && w.make(abi.CallLog, w.the(abi.TypeLog, abi.RightWrite), w.area, 1) {
+		if s.m.p.caps.Gate() != nil {
+			w.fill(func() bool { return w.make(abi.CallLog, w.the(abi.TypeLog, abi.RightWrite), w.area, 1) })
 		}
 	case 4:
-		for w.make(abi.CallIPCSend, w.to(s), w.area, 1, 0, 0, 0) {
+		w.fill(func() bool { return w.make(abi.CallIPCSend, w.to(s), w.area, 1, 0, 0, 0) })
+	case 5: // more than one step of a revocation takes
+		blob := w.the(abi.TypeBlob, abi.RightRead)
+		for range 70 {
+			w.make(abi.CallDerive, blob, uint64(abi.RightRead))
+		}
+		w.make(abi.CallRevoke, blob)
+		for _, t := range slices.Clone(w.order) {
+			if t.gone {
+				w.do(grammar.Made{Call: &grammar.Calls[0], Fit: grammar.Stale, Handle: t.h})
+			}
 		}
 	}
+}
+
+// fill makes a call until there is no more room, which has to come.
+func (w *hand) fill(call func() bool) {
+	for range 2 * cap.Capacity {
+		if !call() {
+			return
+		}
+	}
+	w.f.t.Error("what is bounded does not fill up")
 }
 
 // make makes a call that is meant to succeed, and tells whether it did.
@@ -315,6 +339,9 @@ func (w *hand) took(m grammar.Made, result uint64, told []byte, below []*twig) {
 	case abi.CallIPCReply:
 		w.add(&twig{h: abi.Handle(result), typ: abi.TypeEndpoint, rights: abi.RightWrite | abi.RightTransfer, to: w.side})
 	case abi.CallDerive:
+		if m.Args[0]&^uint64(t.rights) != 0 {
+			w.f.t.Errorf("rights %#x were derived from %v", m.Args[0], t.rights)
+		}
 		w.add(&twig{parent: t, h: abi.Handle(result), typ: t.typ, rights: abi.Rights(m.Args[0]), to: t.to})
 	case abi.CallCopy:
 		w.add(&twig{parent: t.parent, h: abi.Handle(result), typ: t.typ, rights: t.rights, to: t.to})
@@ -332,6 +359,9 @@ func (w *hand) took(m grammar.Made, result uint64, told []byte, below []*twig) {
 // over waits until a process is gone, and looks at what it leaves.
 func (s *side) over() {
 	e := s.m.p.Wait()
+	if n := s.m.p.mem.kernel; s.kernel != 0 && n != s.kernel {
+		s.f.t.Errorf("process %d: %d frames are charged for what the kernel keeps, %d were before the first thread", s.pid, n, s.kernel)
+	}
 	if e.Lost != 0 || e.Peak > quotaOf/pageSize {
 		s.f.t.Errorf("process %d: %d frames lost, %d at once of %d", s.pid, e.Lost, e.Peak, quotaOf/pageSize)
 	}

@@ -53,6 +53,7 @@ type side struct {
 	port *ipc.Port
 	pid  int
 
+	kernel      int    // frames charged for what the kernel keeps, beside threads
 	area, pages uint64 // what calls read and write; pages that come and go
 
 	// Under f.mu.
