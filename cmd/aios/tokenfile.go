@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+
+	"aios/captoken"
+	"aios/captoken/mldsa"
+)
+
+func readSigner(file string) (*captoken.PrivateKey, error) {
+	text, err := mldsa.ReadSecretFile(file)
+	if err != nil {
+		return nil, err
+	}
+	k, err := captoken.ParsePrivateKeyText(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return k, nil
+}
+
+func readPublicKeys(file string) ([]*captoken.PublicKey, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("load public key: %w", err)
+	}
+	keys, err := captoken.ParsePublicKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return keys, nil
+}
+
+func readThumbprint(file string) (t captoken.Thumbprint, err error) {
+	keys, err := readPublicKeys(file)
+	if err != nil {
+		return t, err
+	}
+	if len(keys) != 1 {
+		return t, fmt.Errorf("%s holds %d keys, expected one", file, len(keys))
+	}
+	return keys[0].Thumbprint(), nil
+}
+
+func parseID(flag, text string) (id captoken.ID, err error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(id) {
+		return id, usageError("%s %s: expected %d hex digits", flag, text, 2*len(id))
+	}
+	return captoken.ID(b), nil
+}
+
+// readToken reads a token as bytes or as the text that writeToken prints.
+func readToken(file string) (captoken.Token, error) {
+	f := os.Stdin
+	if file != "-" {
+		var err error
+		if f, err = os.Open(file); err != nil {
+			return nil, err
+		}
+		defer f.Close()
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 2*captoken.MaxToken))
+	if err != nil {
+		return nil, err
+	}
+	if text := bytes.TrimSuffix(b, []byte("\n")); len(text) > 0 {
+		if raw, err := base64.RawURLEncoding.Strict().DecodeString(string(text)); err == nil {
+			return raw, nil
+		}
+	}
+	return b, nil
+}
+
+func writeToken(e *env, file string, t captoken.Token) error {
+	if file == "" {
+		_, err := fmt.Fprintln(e.stdout, base64.RawURLEncoding.EncodeToString(t))
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(t); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
