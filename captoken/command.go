@@ -12,26 +12,40 @@ type Action uint8
 
 // The actions.
 const (
-	ActionKill Action = 1
+	ActionKill   Action = 1
+	ActionRevoke Action = 2 // puts what the target names on the issuer's revocation list
 )
 
 func (a Action) String() string {
-	if a == ActionKill {
+	switch a {
+	case ActionKill:
 		return "kill"
+	case ActionRevoke:
+		return "revoke"
 	}
 	return "action " + strconv.Itoa(int(a))
 }
 
-// Target is what a command is about: an agent on one host or wherever it is, all agents
-// of a host, or all agents of the hosts with a label.
+// Target is what a command is about. A kill: an agent on one host or wherever it is, all
+// agents of a host, or all agents of the hosts with a label. A revocation: everything of
+// an agent, a token or delegation, what hangs from a lease, or all epochs below one.
 type Target struct {
 	Agent string
 	Host  string
 	Label string
+	Token ID
+	Lease ID
+	Epoch uint64
 }
 
 func (t Target) String() string {
 	switch {
+	case !t.Token.IsZero():
+		return "token " + t.Token.String()
+	case !t.Lease.IsZero():
+		return "lease " + t.Lease.String()
+	case t.Epoch > 0:
+		return "every epoch below " + count(t.Epoch)
 	case t.Label != "":
 		return "all agents of hosts labelled " + t.Label
 	case t.Agent == "":
@@ -68,8 +82,8 @@ const (
 const (
 	claimOrder  = -65548 // sequence number of the operator, at least 1
 	claimRole   = -65549 // text
-	claimAction = -65550 // 1: kill
-	claimTarget = -65551 // map of texts: 1 agent, 2 host, 3 label
+	claimAction = -65550 // 1: kill, 2: revoke
+	claimTarget = -65551 // map: 1 agent, 2 host, 3 label, 4 token, 5 lease, 6 epoch
 	claimReason = -65552 // text
 )
 
@@ -78,6 +92,9 @@ const (
 	targetAgent = 1
 	targetHost  = 2
 	targetLabel = 3
+	targetToken = 4
+	targetLease = 5
+	targetEpoch = 6
 )
 
 var commandClaims = []int64{claimIssuer, claimAudience, claimExpires, claimIssuedAt, claimID, claimOrder, claimRole, claimAction, claimTarget, claimReason}
@@ -96,21 +113,29 @@ func (c *Command) validate(object string) error {
 		return claimError(object, "expected to last at most "+MaxCommandLife.String()+", found "+c.Expires.Sub(c.IssuedAt).String())
 	case c.Sequence == 0:
 		return claimError(object, "sequence number expected at least 1, found 0")
-	case c.Action != ActionKill:
-		return claimError(object, "action expected 1 (kill), found "+strconv.Itoa(int(c.Action)))
+	case c.Action != ActionKill && c.Action != ActionRevoke:
+		return claimError(object, "action expected 1 (kill) or 2 (revoke), found "+strconv.Itoa(int(c.Action)))
 	case len(c.Reason) < 1 || len(c.Reason) > MaxReason || !printable(c.Reason):
 		return claimError(object, "reason expected as printable text of 1 to "+strconv.Itoa(MaxReason)+" bytes, found "+quote(c.Reason))
 	}
-	return c.Target.validate(object)
+	return c.Target.validate(object, c.Action)
 }
 
-func (t *Target) validate(object string) error {
+func (t *Target) validate(object string, action Action) error {
 	for _, n := range [...]string{t.Agent, t.Host, t.Label} {
 		if n != "" && !validName(n) {
 			return claimError(object, "target "+quote(n)+": expected "+nameRule)
 		}
 	}
-	if (t.Label != "") == (t.Agent != "" || t.Host != "") {
+	if action == ActionRevoke {
+		switch *t {
+		case Target{}:
+		case Target{Agent: t.Agent}, Target{Token: t.Token}, Target{Lease: t.Lease}, Target{Epoch: t.Epoch}:
+			return nil
+		}
+		return claimError(object, "target expected as one of an agent, a token, a lease and an epoch")
+	}
+	if *t != (Target{Agent: t.Agent, Host: t.Host, Label: t.Label}) || (t.Label != "") == (t.Agent != "" || t.Host != "") {
 		return claimError(object, "target expected as an agent, a host, both, or a label")
 	}
 	return nil
@@ -153,23 +178,24 @@ func (c *Command) encode() []byte {
 }
 
 func (t *Target) append(b []byte) []byte {
-	fields := [...]struct {
-		key  int64
-		name string
-	}{{targetAgent, t.Agent}, {targetHost, t.Host}, {targetLabel, t.Label}}
 	n := 0
-	for _, f := range fields {
-		if f.name != "" {
+	var fields []byte
+	add := func(key int64, there bool, value func([]byte) []byte) {
+		if there {
 			n++
+			fields = value(cbor.AppendInt(fields, key))
 		}
 	}
-	b = cbor.AppendMap(b, n)
-	for _, f := range fields {
-		if f.name != "" {
-			b = cbor.AppendText(cbor.AppendInt(b, f.key), f.name)
-		}
+	text := func(s string) func([]byte) []byte {
+		return func(b []byte) []byte { return cbor.AppendText(b, s) }
 	}
-	return b
+	add(targetAgent, t.Agent != "", text(t.Agent))
+	add(targetHost, t.Host != "", text(t.Host))
+	add(targetLabel, t.Label != "", text(t.Label))
+	add(targetToken, !t.Token.IsZero(), func(b []byte) []byte { return cbor.AppendBytes(b, t.Token[:]) })
+	add(targetLease, !t.Lease.IsZero(), func(b []byte) []byte { return cbor.AppendBytes(b, t.Lease[:]) })
+	add(targetEpoch, t.Epoch > 0, func(b []byte) []byte { return cbor.AppendUint(b, t.Epoch) })
+	return append(cbor.AppendMap(b, n), fields...)
 }
 
 // Operator is a person whose commands are accepted.
@@ -295,6 +321,7 @@ func decodeCommand(payload []byte, object string) (*Command, error) {
 func readTarget(r *cbor.Reader) (t Target) {
 	m := r.Map(1, 2)
 	for key, ok := m.Next(); ok; key, ok = m.Next() {
+		at, named := r.Offset(), true
 		switch key {
 		case targetAgent:
 			t.Agent = readName(r)
@@ -302,8 +329,20 @@ func readTarget(r *cbor.Reader) (t Target) {
 			t.Host = readName(r)
 		case targetLabel:
 			t.Label = readName(r)
+		case targetToken:
+			t.Token = readID(r)
+			named = !t.Token.IsZero()
+		case targetLease:
+			t.Lease = readID(r)
+			named = !t.Lease.IsZero()
+		case targetEpoch:
+			t.Epoch = r.Uint()
+			named = t.Epoch > 0
 		default:
-			r.Fail(r.Offset(), "target "+strconv.FormatInt(key, 10)+" is unknown")
+			r.Fail(at, "target "+strconv.FormatInt(key, 10)+" is unknown")
+		}
+		if !named && r.Err() == nil { // or two encodings would mean the same
+			r.Fail(at, "target "+strconv.FormatInt(key, 10)+": expected more than zeros")
 		}
 	}
 	return t

@@ -92,13 +92,64 @@ func TestVerifyCommand(t *testing.T) {
 	}
 }
 
+// What a revocation names comes back as it was signed.
+func TestRevokeCommand(t *testing.T) {
+	for _, c := range []struct {
+		target Target
+		words  string
+	}{
+		{Target{Agent: testAgent}, "agent " + testAgent + " on every host"},
+		{Target{Token: ID{1}}, "token 01000000000000000000000000000000"},
+		{Target{Lease: ID{2}}, "lease 02000000000000000000000000000000"},
+		{Target{Epoch: 3}, "every epoch below 3"},
+	} {
+		raw := testCommandBytes(t, func(m *Command) { m.Action, m.Target = ActionRevoke, c.target })
+		w := testCommandWant(t)
+		if _, err := VerifyCommand(raw, w); !errors.Is(err, ErrRole) {
+			t.Errorf("%s: by a role that may only kill: %v", c.words, err)
+		}
+		w.Permits = func(_ string, a Action, target Target) bool { return a == ActionRevoke && target == c.target }
+		got, err := VerifyCommand(raw, w)
+		if err != nil {
+			t.Errorf("%s: %v", c.words, err)
+			continue
+		}
+		if got.Target != c.target || got.Action != ActionRevoke || got.Action.String()+" "+got.Target.String() != "revoke "+c.words {
+			t.Errorf("%s: found %v %v", c.words, got.Action, got.Target)
+		}
+	}
+}
+
+// Zeros name nothing: beside a name they would make another encoding of the same.
+func TestTargetOfZeros(t *testing.T) {
+	c := testCommand()
+	c.Operator = testKey(t, "operator").Public().Thumbprint()
+	for name, target := range map[string][]byte{
+		"token": append([]byte{0xa2, targetHost, 0x61, 'h', targetToken, 0x50}, make([]byte, 16)...),
+		"lease": append([]byte{0xa2, targetHost, 0x61, 'h', targetLease, 0x50}, make([]byte, 16)...),
+		"epoch": {0xa2, targetHost, 0x61, 'h', targetEpoch, 0},
+	} {
+		raw := sign(t, "operator", header(t, "operator", kindCommand), join(with(pairs(t, c.encode()), claimTarget, target)), nil)
+		if _, err := VerifyCommand(raw, testCommandWant(t)); !errors.Is(err, ErrForm) || !strings.Contains(err.Error(), "expected more than zeros") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestMintCommandRefuses(t *testing.T) {
 	for name, change := range map[string]func(*Command){
 		"no audience":         func(c *Command) { c.Audience = "" },
 		"no role":             func(c *Command) { c.Role = "" },
 		"sequence 0":          func(c *Command) { c.Sequence = 0 },
 		"no action":           func(c *Command) { c.Action = 0 },
-		"unknown action":      func(c *Command) { c.Action = 2 },
+		"unknown action":      func(c *Command) { c.Action = 3 },
+		"kill of a token":     func(c *Command) { c.Target = Target{Token: ID{1}} },
+		"kill and an epoch":   func(c *Command) { c.Target.Epoch = 1 },
+		"revoke on one host":  func(c *Command) { c.Action = ActionRevoke },
+		"revoke a label":      func(c *Command) { c.Action, c.Target = ActionRevoke, Target{Label: "a"} },
+		"revoke nothing":      func(c *Command) { c.Action, c.Target = ActionRevoke, Target{} },
+		"revoke two things":   func(c *Command) { c.Action, c.Target = ActionRevoke, Target{Token: ID{1}, Lease: ID{2}} },
+		"revoke and an agent": func(c *Command) { c.Action, c.Target = ActionRevoke, Target{Agent: "a", Epoch: 2} },
 		"no target":           func(c *Command) { c.Target = Target{} },
 		"label and host":      func(c *Command) { c.Target = Target{Label: "a", Host: "b"} },
 		"label and agent":     func(c *Command) { c.Target = Target{Label: "a", Agent: "b"} },

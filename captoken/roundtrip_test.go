@@ -214,6 +214,7 @@ func FuzzOneForm(f *testing.F) {
 	f.Add([]byte(delegate(f, "holder", token, testDelegation(f, "worker", 2))))
 	f.Add(testLeaseBytes(f, nil))
 	f.Add(testCommandBytes(f, nil))
+	f.Add(testCommandBytes(f, func(c *Command) { c.Action, c.Target = ActionRevoke, Target{Lease: ID{1}} }))
 	receipt := testReceipt()
 	encoded, err := receipt.Encode()
 	if err != nil {

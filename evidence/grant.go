@@ -9,6 +9,7 @@ type LeaseRequest struct {
 	Held   [16]byte   `cbor:"4,keyasint"` // lease that it holds; zeros: none
 	Seen   uint64     `cbor:"5,keyasint"` // highest revocation sequence that it has seen
 	Tokens [][16]byte `cbor:"6,keyasint"` // ids of the tokens that it holds
+	List   uint64     `cbor:"7,keyasint"` // sequence of the revocation list that it holds, 0: none
 }
 
 // Grant is what a good verdict brings.
@@ -29,13 +30,11 @@ type Granted struct {
 // Orders is all that a host has to be told: what is good no more, and what it has
 // yet to prove. They are complete, and take the place of those before.
 type Orders struct {
-	Sequence uint64     `cbor:"1,keyasint"` // revocation sequence; the host takes none that is lower than one it took
-	Epoch    uint64     `cbor:"2,keyasint"` // tokens of a lower one are refused
-	Tokens   [][16]byte `cbor:"3,keyasint"` // revoked
-	Leases   [][16]byte `cbor:"4,keyasint"` // revoked
-	All      bool       `cbor:"5,keyasint"` // no agent may run
-	Agents   []string   `cbor:"6,keyasint"` // agents that may not
-	Kills    []Kill     `cbor:"7,keyasint"` // of which receipts are awaited, the oldest first
+	Sequence uint64   `cbor:"1,keyasint"`           // revocation sequence; the host takes none that is lower than one it took
+	List     []byte   `cbor:"2,keyasint,omitempty"` // revocation list, signed (docs/token-format.md); absent if the host holds the newest
+	All      bool     `cbor:"3,keyasint"`           // no agent may run
+	Agents   []string `cbor:"4,keyasint"`           // agents that may not
+	Kills    []Kill   `cbor:"5,keyasint"`           // of which receipts are awaited, the oldest first
 }
 
 // Kill is an operator's command that the host has to carry out and prove.

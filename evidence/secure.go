@@ -21,7 +21,7 @@ import (
 const BindingSize = 32
 
 const (
-	protocol      = "aios-evidence/2" // ALPN
+	protocol      = "aios-evidence/3" // ALPN
 	exporterLabel = "EXPORTER-AIOS-evidence"
 	serverName    = "verifier.aios.invalid" // for SNI; it names nobody
 )

@@ -25,6 +25,9 @@ type agentCmd struct {
 	Unassign agentUnassignCmd `cmd:"" help:"Take an assignment back."`
 	Stops    agentStopsCmd    `cmd:"" help:"List what is kept from running."`
 	Lift     agentLiftCmd     `cmd:"" help:"Let run again what a kill has stopped."`
+
+	Revoke      agentRevokeCmd      `cmd:"" help:"Revoke everything of an agent, a token, what hangs from a lease, or every token of the epochs below one: at once, and for good."`
+	Revocations agentRevocationsCmd `cmd:"" help:"Show the revocation list."`
 }
 
 type agentListCmd struct{ apiFlags }
@@ -63,8 +66,7 @@ type agentKillCmd struct {
 	Label  string        `help:"All agents of the hosts that have this label." placeholder:"LABEL"`
 	Reason string        `help:"Why; it is recorded." required:"" placeholder:"TEXT"`
 	Wait   time.Duration `help:"How long to wait for the proof." default:"60s" placeholder:"TIME"`
-	Key    string        `help:"The operator's private key (default: this installation's)." placeholder:"FILE" type:"path"`
-	Role   string        `help:"Role in which the operator acts." default:"operator"`
+	signFlags
 	apiFlags
 }
 
@@ -82,7 +84,7 @@ func (c agentKillCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	raw, err := c.sign(e, api, target)
+	raw, err := c.sign(e, api, captoken.ActionKill, target, c.Reason)
 	if err != nil {
 		return err
 	}
@@ -110,9 +112,15 @@ func (c agentKillCmd) Run(e *env) error {
 	return c.print(e, target, &v)
 }
 
-// sign makes the command. Its order number is the time, which is above that of every
+// signFlags say who signs a command.
+type signFlags struct {
+	Key  string `help:"The operator's private key (default: this installation's)." placeholder:"FILE" type:"path"`
+	Role string `help:"Role in which the operator acts." default:"operator"`
+}
+
+// sign makes a command. Its order number is the time, which is above that of every
 // command that the operator signed before.
-func (c agentKillCmd) sign(e *env, api *apiClient, target captoken.Target) ([]byte, error) {
+func (c signFlags) sign(e *env, api *apiClient, action captoken.Action, target captoken.Target, reason string) ([]byte, error) {
 	key := c.Key
 	if key == "" {
 		d, err := e.dir()
@@ -132,7 +140,7 @@ func (c agentKillCmd) sign(e *env, api *apiClient, target captoken.Target) ([]by
 	now := time.Now()
 	return captoken.MintCommand(signer, captoken.Command{Audience: health.Installation, IssuedAt: now.UTC().Truncate(time.Second),
 		Expires: now.UTC().Truncate(time.Second).Add(5 * time.Minute), Sequence: uint64(now.UnixNano()), Role: c.Role,
-		Action: captoken.ActionKill, Target: target, Reason: c.Reason})
+		Action: action, Target: target, Reason: reason})
 }
 
 func (c agentKillCmd) print(e *env, target captoken.Target, v *service.Command) error {

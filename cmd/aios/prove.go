@@ -241,7 +241,7 @@ func (s *shown) kill(ctx context.Context) {
 // API, as `aios agent kill` does.
 func (f *fleet) command(ctx context.Context, target captoken.Target, reason string) error {
 	e := &env{ctx: ctx, state: f.l.dir.Root}
-	raw, err := agentKillCmd{Role: install.OperatorRole, Reason: reason}.sign(e, f.api, target)
+	raw, err := signFlags{Role: install.OperatorRole}.sign(e, f.api, captoken.ActionKill, target, reason)
 	if err != nil {
 		return err
 	}

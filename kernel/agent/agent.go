@@ -68,9 +68,9 @@ type Authority struct {
 	agents   map[string]*agent
 	order    []*agent // as in the manifest
 	runs     uint64   // instances that there were
-	epoch    uint64
-	revoked  revocations // tokens
-	ended    revocations // leases
+	list     *captoken.RevocationState
+	ended    captoken.ID // lease that was held and revoked
+	ordered  uint64      // sequence of the newest orders
 	stopAll  bool        // orders say that no agent may run
 	receipts receipts
 	events   events
@@ -96,7 +96,7 @@ type kill struct {
 
 // New makes one without a lease.
 func New(c Config) *Authority {
-	a := &Authority{c: c, agents: map[string]*agent{}}
+	a := &Authority{c: c, agents: map[string]*agent{}, list: captoken.NewRevocationState(c.Issuer)}
 	for _, s := range c.Agents {
 		g := &agent{Spec: s}
 		a.agents[s.Name] = g

@@ -154,7 +154,6 @@ func TestBadLeases(t *testing.T) {
 		m.must(abi.AuthorityLease, good)
 		m.refused("answers no request", abi.AuthorityLease, good)
 		m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 9})...)
-		m.refused("revocation sequence expected at least 9", abi.AuthorityLease, m.v.Lease(m.must(abi.AuthorityRequest), nil))
 		m.refused("revocation sequence expected at least 9, found 8", abi.AuthorityOrders, m.orders(Orders{Sequence: 8, All: true})...)
 		if f := m.must(abi.AuthorityRequest); binary.LittleEndian.Uint64(f[4]) != 9 || !bytes.Equal(f[3], m.v.LeaseID[:]) {
 			t.Errorf("it says sequence %x, lease %x", f[4], f[3])
@@ -162,24 +161,17 @@ func TestBadLeases(t *testing.T) {
 	})
 }
 
-// Orders end what they forbid, and are remembered.
+// Orders end what they forbid.
 func TestOrders(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		orders func(o *Orders)
 		dies   bool
-		token  string // why a new token is refused, empty: it is not
-		start  string // why a start is refused then
 	}{
-		{"nothing", func(*Orders) {}, false, "", ""},
-		{"another agent", func(o *Orders) { o.Agents = []string{"stranger", "spare"} }, false, "", ""},
-		{"the agent", func(o *Orders) { o.Agents = []string{"hello"} }, true, "everything of agent", "may not run"},
-		{"all", func(o *Orders) { o.All = true }, true, "everything of agent", "may not run"},
-		{"its token", func(o *Orders) { o.Tokens = []captoken.ID{{3}, {2, 1}} }, true, "", ""},
-		{"another token", func(o *Orders) { o.Tokens = []captoken.ID{{3}} }, false, "", ""},
-		{"the epoch", func(o *Orders) { o.Epoch = 2 }, true, "epoch expected", "no token"},
-		{"the lease", func(o *Orders) { o.Leases = []captoken.ID{{1}} }, true, "has lapsed", "has lapsed"},
-		{"another lease", func(o *Orders) { o.Leases = []captoken.ID{{4}} }, false, "", ""},
+		{"nothing", func(*Orders) {}, false},
+		{"another agent", func(o *Orders) { o.Agents = []string{"stranger", "spare"} }, false},
+		{"the agent", func(o *Orders) { o.Agents = []string{"hello"} }, true},
+		{"all", func(o *Orders) { o.All = true }, true},
 	} {
 		on(t, func(m *machine) {
 			m.attest()
@@ -188,36 +180,16 @@ func TestOrders(t *testing.T) {
 			o := Orders{Sequence: 3}
 			c.orders(&o)
 			m.must(abi.AuthorityOrders, m.orders(o)...)
-			if c.dies {
-				m.dead(p, captoken.CauseRevoked)
-			} else {
+			if !c.dies {
 				m.alive(p)
-			}
-			if c.token != "" {
-				m.refused(c.token, abi.AuthorityToken, m.v.Token("hello", nil))
-			} else {
 				m.must(abi.AuthorityToken, m.v.Token("hello", nil))
+				return
 			}
-			if c.start != "" {
-				m.refused(c.start, abi.AuthorityStart, []byte("hello"))
-			} else {
-				m.must(abi.AuthorityStart, []byte("hello"))
-			}
-			if len(o.Leases) > 0 && c.dies {
-				m.v.Sequence = 3
-				m.refused("was revoked", abi.AuthorityLease, m.v.Lease(m.must(abi.AuthorityRequest), nil))
-				m.v.LeaseID = captoken.ID{8}
-				m.attest()
-				m.alive(m.run("hello", nil))
-			}
-			// Orders that say nothing more bring no revoked token and no epoch back.
+			m.dead(p, captoken.CauseRevoked)
+			m.refused("everything of agent", abi.AuthorityToken, m.v.Token("hello", nil))
+			m.refused("may not run", abi.AuthorityStart, []byte("hello"))
 			m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 4})...)
-			if len(o.Tokens) > 0 && c.dies {
-				m.refused("was revoked", abi.AuthorityToken, m.v.Token("hello", func(c *captoken.Claims) { c.ID = captoken.ID{2, 1} }))
-			}
-			if o.Epoch > 0 {
-				m.refused("epoch expected", abi.AuthorityToken, m.v.Token("hello", nil))
-			}
+			m.alive(m.run("hello", nil))
 		})
 	}
 }
@@ -234,12 +206,10 @@ func TestMalformed(t *testing.T) {
 			{0, nil}, {9, nil}, {abi.AuthorityRequest, [][]byte{{}}}, {abi.AuthorityLease, nil}, {abi.AuthorityToken, [][]byte{{}, {}}},
 			{abi.AuthorityStart, nil}, {abi.AuthorityKill, [][]byte{id[:15], {}}}, {abi.AuthorityKill, [][]byte{id}},
 			{abi.AuthorityQuote, [][]byte{id, {}}}, {abi.AuthorityWatch, [][]byte{id[:8]}}, {abi.AuthorityWatch, [][]byte{id, id}},
-			{abi.AuthorityOrders, [][]byte{id[:8], id[:8], nil, nil, {2}, nil}},
-			{abi.AuthorityOrders, [][]byte{id[:8], id[:8], nil, nil, nil, nil}},
-			{abi.AuthorityOrders, [][]byte{id[:8], id[:8], id[:15], nil, {0}, nil}},
-			{abi.AuthorityOrders, [][]byte{id[:8], id[:7], nil, nil, {0}, nil}},
-			{abi.AuthorityOrders, [][]byte{id[:8], id[:8], nil, nil, {0}, []byte("no newline")}},
-			{abi.AuthorityOrders, [][]byte{id[:8], id[:8], nil, nil, {0}, bytes.Repeat([]byte("\n"), maxNames+1)}},
+			{abi.AuthorityOrders, [][]byte{id[:8], {2}, nil}}, {abi.AuthorityOrders, [][]byte{id[:8], nil, nil}},
+			{abi.AuthorityOrders, [][]byte{id[:7], {0}, nil}}, {abi.AuthorityOrders, [][]byte{id[:8], {0}, []byte("no newline")}},
+			{abi.AuthorityOrders, [][]byte{id[:8], {0}, bytes.Repeat([]byte("\n"), maxNames+1)}},
+			{abi.AuthorityRevocations, nil}, {abi.AuthorityRevocations, [][]byte{{}, {}}},
 		} {
 			_, err := m.Authority.Authority(m.Context(), c.op, abi.Message(c.fields...))
 			if !errors.Is(err, abi.Invalid) && !errors.Is(err, abi.ErrField) {
@@ -276,7 +246,6 @@ func TestKillOfWhatDoesNotRun(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 1})...) // lifts it
-		m.v.Sequence = 1
 		m.attest()
 		p := m.run("hello", nil)
 		p.end("page fault: read of 0x0", false)
@@ -286,7 +255,6 @@ func TestKillOfWhatDoesNotRun(t *testing.T) {
 		}
 		// Orders that came before the command have ended it.
 		m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 2})...)
-		m.v.Sequence = 2
 		m.run("hello", nil)
 		m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 3, Agents: []string{"hello"}})...)
 		if r := parse(m.must(abi.AuthorityKill, third[:], []byte("hello")), 0); r.Instance != 2 || r.Frames != 1000 || r.Handles != 7 || r.Command != third {
@@ -304,7 +272,6 @@ func TestKillOfWhatDoesNotRun(t *testing.T) {
 func TestLift(t *testing.T) {
 	on(t, func(m *machine) {
 		m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 4})...)
-		m.v.Sequence = 4
 		m.attest()
 		m.run("hello", nil)
 		command := captoken.ID{5}
@@ -481,43 +448,6 @@ func TestDenials(t *testing.T) {
 	})
 }
 
-// While there is no room for what was revoked, nothing new is accepted.
-func TestFullOfRevocations(t *testing.T) {
-	var r revocations
-	ids := func(from, n int) (out []captoken.ID) {
-		for i := from; i < from+n; i++ {
-			out = append(out, captoken.ID(binary.BigEndian.AppendUint64(make([]byte, 8), uint64(i))))
-		}
-		return out
-	}
-	r.take(ids(0, 1000))
-	r.take(ids(1000, 3000))
-	if !r.has(ids(5, 1)[0]) || r.full {
-		t.Error("there was room")
-	}
-	r.take(ids(5000, 1000)) // some of the first have to go
-	left := 0
-	for _, id := range ids(0, 1000) {
-		if r.has(id) {
-			left++
-		}
-	}
-	if left != 96 || !r.any(ids(1000, 1)) || !r.any(ids(3999, 1)) || !r.has(ids(5999, 1)[0]) || r.full {
-		t.Errorf("%d of the oldest are left; full: %v", left, r.full)
-	}
-	r.take(ids(10000, maxRevoked+1))
-	if !r.full || !r.has(ids(10000, 1)[0]) || !r.has(ids(10000+maxRevoked, 1)[0]) {
-		t.Error("what orders name was forgotten")
-	}
-	on(t, func(m *machine) {
-		m.attest()
-		m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 1, Tokens: ids(0, maxRevoked+1)})...)
-		m.refused("cannot keep them all", abi.AuthorityToken, m.v.Token("hello", nil))
-		m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 2, Tokens: ids(0, 3)})...)
-		m.must(abi.AuthorityToken, m.v.Token("hello", nil))
-	})
-}
-
 // Without the TPM's word on who the host is there is no lease.
 func TestNoIdentity(t *testing.T) {
 	on(t, func(m *machine) {
@@ -525,7 +455,7 @@ func TestNoIdentity(t *testing.T) {
 		m.c.Host = func() (string, error) { return "", errors.New("TPM is off") }
 		for op, fields := range map[uint32][][]byte{
 			abi.AuthorityRequest: {}, abi.AuthorityLease: {nil}, abi.AuthorityToken: {nil}, abi.AuthorityStart: {nil},
-			abi.AuthorityOrders: m.orders(Orders{}), abi.AuthorityKill: {make([]byte, 16), nil},
+			abi.AuthorityOrders: m.orders(Orders{}), abi.AuthorityRevocations: {nil}, abi.AuthorityKill: {make([]byte, 16), nil},
 		} {
 			m.refused("TPM is off", op, fields...)
 		}
@@ -539,7 +469,8 @@ func TestNoIdentity(t *testing.T) {
 func FuzzAuthority(f *testing.F) {
 	v := agenttest.New(func() time.Duration { return time.Second })
 	f.Add(uint32(abi.AuthorityToken), abi.Message(v.Token("hello", nil)))
-	f.Add(uint32(abi.AuthorityOrders), abi.Message(u64(1), u64(1), make([]byte, 32), make([]byte, 16), []byte{1}, []byte("hello\n")))
+	f.Add(uint32(abi.AuthorityOrders), abi.Message(u64(1), []byte{1}, []byte("hello\n")))
+	f.Add(uint32(abi.AuthorityRevocations), abi.Message(v.Revocations(func(l *captoken.RevocationList) { l.Sequence = 1 })))
 	f.Add(uint32(abi.AuthorityKill), abi.Message(bytes.Repeat([]byte{1}, 16), nil))
 	f.Add(uint32(abi.AuthorityWatch), abi.Message(u64(0), u64(0)))
 	f.Fuzz(func(t *testing.T, op uint32, request []byte) {

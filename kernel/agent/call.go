@@ -38,6 +38,12 @@ func (a *Authority) Authority(ctx context.Context, op uint32, request []byte) ([
 			return nil, e
 		}
 		err = a.TakeOrders(ctx, o)
+	case abi.AuthorityRevocations:
+		f, e := abi.Fields(request, 1)
+		if e != nil {
+			return nil, e
+		}
+		err = a.TakeRevocations(ctx, f[0])
 	case abi.AuthorityStart:
 		f, e := abi.Fields(request, 1)
 		if e != nil {
@@ -86,41 +92,30 @@ func (a *Authority) Authority(ctx context.Context, op uint32, request []byte) ([
 }
 
 // Orders are what the verifier orders. They are complete, and replace those before.
+// Nobody signs them: they can only stop.
 type Orders struct {
-	Sequence, Epoch uint64
-	Tokens, Leases  []captoken.ID // that were revoked
-	All             bool          // no agent may run
-	Agents          []string      // that may not
+	Sequence uint64
+	All      bool     // no agent may run
+	Agents   []string // that may not
 }
 
 // maxNames bounds the agents that orders name: the host knows fewer.
 const maxNames = 1024
 
 func parseOrders(request []byte) (o Orders, err error) {
-	f, err := abi.Fields(request, 6)
+	f, err := abi.Fields(request, 3)
 	if err != nil {
 		return o, err
 	}
-	if len(f[0]) != 8 || len(f[1]) != 8 || len(f[4]) != 1 || f[4][0] > 1 {
+	if len(f[0]) != 8 || len(f[1]) != 1 || f[1][0] > 1 {
 		return o, abi.Invalid
 	}
-	o.Sequence, o.Epoch, o.All = binary.LittleEndian.Uint64(f[0]), binary.LittleEndian.Uint64(f[1]), f[4][0] == 1
-	for _, list := range []struct {
-		field []byte
-		into  *[]captoken.ID
-	}{{f[2], &o.Tokens}, {f[3], &o.Leases}} {
-		if len(list.field)%len(captoken.ID{}) != 0 {
-			return o, abi.Invalid
-		}
-		for b := list.field; len(b) > 0; b = b[len(captoken.ID{}):] {
-			*list.into = append(*list.into, captoken.ID(b[:len(captoken.ID{})]))
-		}
-	}
-	names, ends := strings.CutSuffix(string(f[5]), "\n")
-	if len(f[5]) > 0 {
+	o.Sequence, o.All = binary.LittleEndian.Uint64(f[0]), f[1][0] == 1
+	names, ends := strings.CutSuffix(string(f[2]), "\n")
+	if len(f[2]) > 0 {
 		o.Agents = strings.Split(names, "\n")
 	}
-	if len(f[5]) > 0 && !ends || len(o.Agents) > maxNames {
+	if len(f[2]) > 0 && !ends || len(o.Agents) > maxNames {
 		return o, abi.Invalid
 	}
 	return o, nil
@@ -129,7 +124,8 @@ func parseOrders(request []byte) (o Orders, err error) {
 func number(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
 
 // Request asks for a lease: nonce, boot id, TPM reset count, the lease that is held,
-// the highest revocation sequence, and the tokens that are held.
+// the highest revocation sequence, the tokens that are held, and the sequence of the
+// revocation list that is.
 func (a *Authority) Request() ([][]byte, error) {
 	now, err := a.lockIdentified()
 	if err != nil {
@@ -149,7 +145,7 @@ func (a *Authority) Request() ([][]byte, error) {
 			tokens = append(tokens, g.token.grant.Chain[0][:]...)
 		}
 	}
-	return [][]byte{nonce[:], a.boot.ID[:], number(uint64(a.boot.ResetCount)), held[:], number(a.state.Sequence()), tokens}, nil
+	return [][]byte{nonce[:], a.boot.ID[:], number(uint64(a.boot.ResetCount)), held[:], number(a.seen()), tokens, number(a.listed())}, nil
 }
 
 // refuse puts a refusal on the log. Preconditions: mu is free.

@@ -266,6 +266,28 @@ func (m *machine) dead(p *fakeProcess, cause captoken.Cause) *captoken.Receipt {
 	return nil
 }
 
+// revoke brings a revocation list of the next sequence.
+func (m *machine) revoke(change func(*captoken.RevocationList)) []byte {
+	m.Helper()
+	m.v.Sequence++
+	list := m.v.Revocations(change)
+	m.must(abi.AuthorityRevocations, list)
+	return list
+}
+
+// theToken, theLease and theAgent are what a list revokes.
+func theToken(ids ...captoken.ID) func(*captoken.RevocationList) {
+	return func(l *captoken.RevocationList) { l.Revoke(ids, nil, nil) }
+}
+
+func theLease(ids ...captoken.ID) func(*captoken.RevocationList) {
+	return func(l *captoken.RevocationList) { l.Revoke(nil, ids, nil) }
+}
+
+func theAgent(names ...string) func(*captoken.RevocationList) {
+	return func(l *captoken.RevocationList) { l.Revoke(nil, nil, names) }
+}
+
 func (m *machine) alive(p *fakeProcess) {
 	m.Helper()
 	synctest.Wait()
@@ -284,12 +306,6 @@ func u64(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
 
 // orders are those of a sequence.
 func (m *machine) orders(o Orders) [][]byte {
-	ids := func(l []captoken.ID) (b []byte) {
-		for _, id := range l {
-			b = append(b, id[:]...)
-		}
-		return b
-	}
 	var names bytes.Buffer
 	for _, n := range o.Agents {
 		names.WriteString(n + "\n")
@@ -298,7 +314,7 @@ func (m *machine) orders(o Orders) [][]byte {
 	if o.All {
 		all[0] = 1
 	}
-	return [][]byte{u64(o.Sequence), u64(o.Epoch), ids(o.Tokens), ids(o.Leases), all, names.Bytes()}
+	return [][]byte{u64(o.Sequence), all, names.Bytes()}
 }
 
 var errStart = errors.New("no room for it")

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,14 +11,11 @@ import (
 // byOrders is why an agent ended that orders name.
 const byOrders = "orders say that it may not run"
 
-// errRevokedLease is why a lease is no ground for anything any more.
-var errRevokedLease = errors.New("its lease was revoked")
-
 // phase is how things stand with the lease: one that was revoked has lapsed, whatever
 // its time. Preconditions: mu is held, as in all methods here that are not exported.
 func (a *Authority) phase(now time.Duration) captoken.Phase {
 	p := a.state.Phase(now)
-	if (p == captoken.LeaseHeld || p == captoken.LeaseGrace) && a.ended.has(a.state.ID(now)) {
+	if (p == captoken.LeaseHeld || p == captoken.LeaseGrace) && a.state.ID(now) == a.ended {
 		return captoken.LeaseLapsed
 	}
 	return p
@@ -121,11 +117,12 @@ func (a *Authority) takeLease(raw []byte, now time.Duration) (ends []*instance, 
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case a.ended.has(l.ID):
+	if l.ID == a.ended || a.list.List() != nil && a.list.List().RevokedLease(l.ID) {
 		return nil, fmt.Errorf("lease: %v was revoked; the verifier has to grant a new lease", l.ID)
-	case a.ended.full:
-		return nil, a.ended.err("leases")
+	}
+	if l.Sequence > a.listed() {
+		a.state.Raise(l.Sequence) // the verifier says that there is such a list: until it is here nothing begins
+		return nil, fmt.Errorf("lease: %w", a.listError())
 	}
 	was := a.state.ID(now)
 	if l, err = a.state.Renew(raw, now); err != nil {
@@ -160,6 +157,9 @@ func (a *Authority) takeLease(raw []byte, now time.Duration) (ends []*instance, 
 	return ends, nil
 }
 
+// seen is the highest revocation sequence that anything said.
+func (a *Authority) seen() uint64 { return max(a.state.Sequence(), a.ordered) }
+
 // TakeOrders does what the verifier orders. What it forbids is gone when it returns.
 func (a *Authority) TakeOrders(ctx context.Context, o Orders) error {
 	now, err := a.lockIdentified()
@@ -175,36 +175,23 @@ func (a *Authority) TakeOrders(ctx context.Context, o Orders) error {
 }
 
 func (a *Authority) takeOrders(o Orders, now time.Duration) (ends []*instance, err error) {
-	if seen := a.state.Sequence(); o.Sequence < seen {
+	if seen := a.seen(); o.Sequence < seen {
 		return nil, fmt.Errorf("orders: revocation sequence expected at least %d, found %d; the verifier has forgotten revocations, or they came late", seen, o.Sequence)
 	}
-	a.state.Raise(o.Sequence)
-	a.epoch = max(a.epoch, o.Epoch)
-	a.lease.Epoch(a.epoch)
-	a.revoked.take(o.Tokens)
-	a.ended.take(o.Leases)
-	a.stopAll = o.All
+	a.ordered, a.stopAll = o.Sequence, o.All
 	named := map[string]bool{}
 	for _, n := range o.Agents {
 		named[n] = true
-	}
-	if (a.told == captoken.LeaseHeld || a.told == captoken.LeaseGrace) && a.phase(now) == captoken.LeaseLapsed {
-		a.lapse(now, captoken.CauseRevoked, errRevokedLease.Error())
 	}
 	for _, g := range a.order {
 		if g.stopped = named[g.Name]; !g.stopped && !o.All && g.killed != nil && o.Sequence > g.killed.sequence {
 			g.killed = nil
 		}
-		switch t := g.token; {
-		case g.stopped || o.All:
+		if g.stopped || o.All {
 			a.drop(g, now, captoken.CauseRevoked, byOrders)
 			if g.run != nil && g.run.why == byOrders {
 				g.run.ordered = true
 			}
-		case t != nil && t.grant.Epoch < a.epoch:
-			a.drop(g, now, captoken.CauseRevoked, "its token's epoch was revoked")
-		case t != nil && a.revoked.any(t.grant.Chain):
-			a.drop(g, now, captoken.CauseRevoked, "its token was revoked")
 		}
 		if g.run != nil && g.run.cause != 0 {
 			ends = append(ends, g.run)

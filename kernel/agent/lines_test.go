@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"encoding/binary"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,9 +20,9 @@ func TestHostWide(t *testing.T) {
 	}{
 		{"nothing", func(*machine) {}, 0},
 		{"the lease is revoked", func(m *machine) {
-			m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 1, Leases: []captoken.ID{{1}}})...)
+			m.revoke(theLease(captoken.ID{1}))
 		}, abi.Lapsed},
-		{"the epoch rises", func(m *machine) { m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 1, Epoch: 1})...) }, abi.Lapsed},
+		{"the epoch rises", func(m *machine) { m.v.Epoch++; m.revoke(nil) }, abi.Lapsed},
 		{"another lease", func(m *machine) { m.v.LeaseID = captoken.ID{8}; m.attest() }, abi.Lapsed},
 		{"renewed, past the first end", func(m *machine) { time.Sleep(m.v.Duration); m.attest(); time.Sleep(grace) }, 0},
 		{"not renewed", func(m *machine) { time.Sleep(m.v.Duration + grace) }, abi.Lapsed},
@@ -119,7 +118,7 @@ func TestStartWhileDying(t *testing.T) {
 		p := m.run("hello", nil)
 		ended := make(chan struct{})
 		go func() {
-			m.call(abi.AuthorityOrders, m.orders(Orders{Sequence: 1, Tokens: []captoken.ID{{2, 1}}})...)
+			m.revoke(theToken(captoken.ID{2, 1}))
 			close(ended)
 		}()
 		synctest.Wait()
@@ -183,20 +182,5 @@ func TestClockShifts(t *testing.T) {
 		}
 		time.Sleep(16 * time.Second)
 		m.dead(p, captoken.CauseRevoked)
-	})
-}
-
-// When more leases are revoked than can be kept, none is taken.
-func TestFullOfLeases(t *testing.T) {
-	on(t, func(m *machine) {
-		var ids []captoken.ID
-		for i := range maxRevoked + 1 {
-			ids = append(ids, captoken.ID(binary.BigEndian.AppendUint64(make([]byte, 8), uint64(i))))
-		}
-		m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 1, Leases: ids})...)
-		m.v.Sequence = 1
-		m.refused("cannot keep them all", abi.AuthorityLease, m.v.Lease(m.must(abi.AuthorityRequest), nil))
-		m.must(abi.AuthorityOrders, m.orders(Orders{Sequence: 1, Leases: ids[:2]})...)
-		m.attest()
 	})
 }

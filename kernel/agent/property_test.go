@@ -20,6 +20,7 @@ func TestAtOnce(t *testing.T) {
 			m.linger = time.Millisecond
 			r := rand.New(rand.NewPCG(seed, 0))
 			var mu sync.Mutex // of r and the verifier
+			var revoked captoken.RevocationList
 			draw := func(n int) int { mu.Lock(); defer mu.Unlock(); return r.IntN(n) }
 			name := func() string { return []string{"hello", "spare"}[draw(2)] }
 			var wg sync.WaitGroup
@@ -52,14 +53,21 @@ func TestAtOnce(t *testing.T) {
 						case 9:
 							mu.Lock()
 							m.v.Sequence++
-							o := Orders{Sequence: m.v.Sequence, Tokens: []captoken.ID{{2, byte(r.IntN(256))}}}
+							revoked.Revoke([]captoken.ID{{2, byte(r.IntN(256))}}, nil, nil)
+							o := Orders{Sequence: m.v.Sequence}
 							if r.IntN(3) == 0 {
 								o.Agents = []string{"hello"}
 							}
 							if r.IntN(5) == 0 {
-								o.Leases = []captoken.ID{m.v.LeaseID}
+								revoked.Revoke(nil, []captoken.ID{m.v.LeaseID}, nil)
 							}
+							if r.IntN(8) == 0 {
+								m.v.Epoch++
+								revoked = captoken.RevocationList{}
+							}
+							list := m.v.Revocations(func(l *captoken.RevocationList) { l.Tokens, l.Leases = revoked.Tokens, revoked.Leases })
 							mu.Unlock()
+							m.call(abi.AuthorityRevocations, list)
 							m.call(abi.AuthorityOrders, m.orders(o)...)
 						case 10:
 							command := captoken.ID{byte(1 + draw(255)), byte(draw(256))}
@@ -141,6 +149,9 @@ func (m *machine) invariants() {
 	for _, g := range m.order {
 		if g.run != nil && g.run.cause == 0 && g.token == nil {
 			m.Errorf("%s runs without a token", g.Name)
+		}
+		if l := m.list.List(); l != nil && g.token.revokedBy(l) != "" {
+			m.Errorf("%s holds a token that was revoked", g.Name)
 		}
 	}
 }

@@ -1,63 +1,83 @@
 package agent
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"aios/captoken"
 )
 
-// maxRevoked bounds the ids that are kept as revoked, of each kind.
-const maxRevoked = 4096
-
-// revocations are ids that are good no more. Orders name all that are still of
-// interest; those that they name no longer have expired, as the verifier says, and are
-// kept as long as there is room: the ones that were left out first go first. When there
-// is none even so, nothing is forgotten, and nothing new is accepted.
-type revocations struct {
-	named map[captoken.ID]uint64 // the orders, counted, that named it last
-	count uint64                 // of orders
-	full  bool
+// TakeRevocations takes the issuer's list of what it revoked in place of the one before.
+// What hangs from what it names is gone when it returns. A list that is not good, or
+// older than one that was taken, changes nothing.
+func (a *Authority) TakeRevocations(ctx context.Context, raw []byte) error {
+	now, err := a.lockIdentified()
+	if err != nil {
+		return a.refuse("revocations refused", err)
+	}
+	runs, err := a.takeRevocations(raw, now)
+	a.unlock()
+	if err != nil {
+		return a.refuse("revocations refused", err)
+	}
+	return gone(ctx, runs)
 }
 
-func (r *revocations) has(id captoken.ID) bool {
-	_, ok := r.named[id]
-	return ok
+func (a *Authority) takeRevocations(raw []byte, now time.Duration) (ends []*instance, err error) {
+	before := a.list.List()
+	l, err := a.list.Take(raw)
+	if err != nil {
+		return nil, err
+	}
+	if l != before {
+		a.say("revocations taken sequence=%d epoch=%d tokens=%d leases=%d agents=%d", l.Sequence, l.Epoch, len(l.Tokens), len(l.Leases), len(l.Subjects))
+	}
+	a.state.Raise(l.Sequence)
+	a.lease.Epoch(l.Epoch)
+	// The list names the lease for as long as its epoch lasts, and the lease is over for good.
+	if id := a.state.ID(now); !id.IsZero() && l.RevokedLease(id) && id != a.ended {
+		a.ended = id
+		a.lapse(now, captoken.CauseRevoked, "its lease was revoked")
+	}
+	for _, g := range a.order {
+		if why := g.token.revokedBy(l); why != "" {
+			a.drop(g, now, captoken.CauseRevoked, why)
+		}
+		if g.run != nil && g.run.cause != 0 {
+			ends = append(ends, g.run)
+		}
+	}
+	a.notice()
+	return ends, nil
 }
 
-func (r *revocations) any(ids []captoken.ID) bool {
-	for _, id := range ids {
-		if r.has(id) {
-			return true
-		}
+// revokedBy says why a token is good no more, "" if it is or if there is none.
+func (t *token) revokedBy(l *captoken.RevocationList) string {
+	switch {
+	case t == nil:
+		return ""
+	case t.grant.Epoch < l.Epoch:
+		return "its token's epoch was revoked"
+	case slices.ContainsFunc(t.grant.Chain, l.RevokedToken):
+		return "its token was revoked"
+	case slices.ContainsFunc(t.subjects, l.RevokedSubject):
+		return "everything of it was revoked"
 	}
-	return false
+	return ""
 }
 
-func (r *revocations) err(what string) error {
-	return fmt.Errorf("the verifier revoked more than %d %s that are still of interest, and this host cannot keep them all; raise the epoch at the verifier", maxRevoked, what)
+// listed is the sequence of the list that is held, 0 without one.
+func (a *Authority) listed() uint64 {
+	if l := a.list.List(); l != nil {
+		return l.Sequence
+	}
+	return 0
 }
 
-func (r *revocations) take(ids []captoken.ID) {
-	if r.named == nil {
-		r.named = map[captoken.ID]uint64{}
-	}
-	r.count++
-	for _, id := range ids {
-		r.named[id] = r.count
-	}
-	for len(r.named) > maxRevoked {
-		oldest := r.count
-		for _, n := range r.named {
-			oldest = min(oldest, n)
-		}
-		if oldest == r.count { // only those that the orders name are left
-			break
-		}
-		for id, n := range r.named {
-			if n == oldest && len(r.named) > maxRevoked {
-				delete(r.named, id)
-			}
-		}
-	}
-	r.full = len(r.named) > maxRevoked
+// listError says that the verifier has a list that has not come: nothing begins that it
+// may forbid.
+func (a *Authority) listError() error {
+	return fmt.Errorf("revocation list %d expected, found %d; it has to come from the verifier first: have the host attest", a.state.Sequence(), a.listed())
 }

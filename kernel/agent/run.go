@@ -232,7 +232,7 @@ func (a *Authority) kill(command captoken.ID, name string, now time.Duration) (t
 		if a.receipts.of(command, g.Name) != nil {
 			continue // it was carried out; what runs now was started since
 		}
-		g.killed = &kill{command, a.state.Sequence()}
+		g.killed = &kill{command, a.seen()}
 		g.token = nil
 		a.end(g, now, captoken.CauseCommand, command, "a command: "+command.String())
 		if g.run != nil {

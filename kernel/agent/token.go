@@ -14,9 +14,10 @@ import (
 
 // token is what is installed for an agent.
 type token struct {
-	grant  *captoken.Grant
-	until  time.Duration // since boot, when it expires
-	admits admits
+	grant    *captoken.Grant
+	subjects []string      // agents, of the token and each delegation
+	until    time.Duration // since boot, when it expires
+	admits   admits
 }
 
 // admits is what a token admits of what this host has. What runs can only lose of it.
@@ -114,17 +115,14 @@ func (a *Authority) takeToken(raw captoken.Token, now time.Duration) error {
 	if err := a.held(now); err != nil {
 		return fmt.Errorf("token: %w", err)
 	}
-	if a.revoked.full {
-		return a.revoked.err("tokens")
-	}
-	_, left, err := captoken.Read(raw)
+	links, left, err := captoken.Read(raw)
 	if err != nil {
 		return err
 	}
 	at, _ := a.state.Time(now)
 	grant, err := captoken.Verify(raw, captoken.Want{
-		Trusted: []captoken.Issuer{{Key: a.c.Issuer, Epoch: a.epoch}}, Host: a.host, Agent: left.Subject, Now: at,
-		Lease: a.state.ID(now), Rights: needed, Revoked: revokedOf{a},
+		Trusted: []captoken.Issuer{{Key: a.c.Issuer, Revoked: a.list.List()}}, Host: a.host, Agent: left.Subject, Now: at,
+		Lease: a.state.ID(now), Rights: needed, Revoked: stopped{a},
 	})
 	if err != nil {
 		return err
@@ -137,7 +135,10 @@ func (a *Authority) takeToken(raw captoken.Token, now time.Duration) error {
 		return fmt.Errorf("token: valid from %s on, and the one that is installed is newer, from %s on; present the newest", stamp(grant.NotBefore), stamp(t.grant.NotBefore))
 	}
 	until, _ := a.state.When(grant.Expires)
-	t := &token{grant, until, a.admits(grant)}
+	t := &token{grant: grant, until: until, admits: a.admits(grant)}
+	for i := range links {
+		t.subjects = append(t.subjects, links[i].Subject)
+	}
 	g.token = t
 	if g.run != nil {
 		g.run.narrow(t, a.c.Peers)
@@ -149,6 +150,9 @@ func (a *Authority) takeToken(raw captoken.Token, now time.Duration) error {
 
 // held says why nothing new may begin.
 func (a *Authority) held(now time.Duration) error {
+	if a.listed() < a.state.Sequence() {
+		return a.listError()
+	}
 	switch p := a.phase(now); p {
 	case captoken.LeaseHeld:
 		return nil
@@ -160,14 +164,15 @@ func (a *Authority) held(now time.Duration) error {
 	return fmt.Errorf("no lease is held; have the host attest")
 }
 
-// revokedOf is what captoken.Verify asks.
-type revokedOf struct{ a *Authority }
+// stopped is what captoken.Verify asks beside the revocation list: what orders and
+// commands keep from running.
+type stopped struct{ a *Authority }
 
-func (r revokedOf) RevokedToken(id captoken.ID) bool { return r.a.revoked.has(id) }
+func (stopped) RevokedToken(captoken.ID) bool { return false }
 
-func (r revokedOf) RevokedSubject(name string) bool {
-	g := r.a.agents[name]
-	return r.a.stopAll || g != nil && (g.stopped || g.killed != nil)
+func (s stopped) RevokedSubject(name string) bool {
+	g := s.a.agents[name]
+	return s.a.stopAll || g != nil && (g.stopped || g.killed != nil)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -30,14 +30,14 @@ type LeaseRequest struct {
 	Held   [16]byte
 	Seen   uint64 // highest revocation sequence
 	Tokens [][16]byte
+	List   uint64 // sequence of the revocation list that is held
 }
 
 // Orders are what the verifier orders; docs/evidence-protocol.md says more.
 type Orders struct {
-	Sequence, Epoch uint64
-	Tokens, Leases  [][16]byte // revoked
-	All             bool       // no agent may run
-	Agents          []string   // that may not
+	Sequence uint64
+	All      bool     // no agent may run
+	Agents   []string // that may not
 }
 
 // AgentEvent is something that happened to an agent or to the lease.
@@ -89,23 +89,16 @@ func ids(f []byte) (out [][16]byte) {
 	return out
 }
 
-func joined(ids [][16]byte) (b []byte) {
-	for _, id := range ids {
-		b = append(b, id[:]...)
-	}
-	return b
-}
-
 // Request has the kernel ask for a lease.
 func (a Authority) Request() (*LeaseRequest, error) {
 	f, err := a.ask(abi.AuthorityRequest, "make a lease request")
 	if err != nil {
 		return nil, err
 	}
-	if len(f) != 6 || len(f[0]) != 32 || len(f[1]) != 16 || len(f[3]) != 16 {
+	if len(f) != 7 || len(f[0]) != 32 || len(f[1]) != 16 || len(f[3]) != 16 {
 		return nil, fmt.Errorf("make a lease request: the kernel's answer: %w", abi.ErrField)
 	}
-	return &LeaseRequest{[32]byte(f[0]), [16]byte(f[1]), uint32(number(f[2])), [16]byte(f[3]), number(f[4]), ids(f[5])}, nil
+	return &LeaseRequest{[32]byte(f[0]), [16]byte(f[1]), uint32(number(f[2])), [16]byte(f[3]), number(f[4]), ids(f[5]), number(f[6])}, nil
 }
 
 // Lease brings a signed lease.
@@ -120,6 +113,13 @@ func (a Authority) Token(signed []byte) error {
 	return err
 }
 
+// Revocations brings the verifier's signed list of what it revoked. What hangs from that
+// is gone when it returns.
+func (a Authority) Revocations(list []byte) error {
+	_, err := a.ask(abi.AuthorityRevocations, "take the revocation list", list)
+	return err
+}
+
 // Orders brings orders. What they forbid is gone when it returns.
 func (a Authority) Orders(o Orders) error {
 	all := []byte{0}
@@ -130,7 +130,7 @@ func (a Authority) Orders(o Orders) error {
 	for _, n := range o.Agents {
 		names.WriteString(n + "\n")
 	}
-	_, err := a.ask(abi.AuthorityOrders, "take the orders", u64(o.Sequence), u64(o.Epoch), joined(o.Tokens), joined(o.Leases), all, []byte(names.String()))
+	_, err := a.ask(abi.AuthorityOrders, "take the orders", u64(o.Sequence), all, []byte(names.String()))
 	return err
 }
 

@@ -22,6 +22,7 @@ type authority interface {
 	Request() (*aios.LeaseRequest, error)
 	Lease(signed []byte) error
 	Token(signed []byte) error
+	Revocations(list []byte) error
 	Orders(aios.Orders) error
 	Start(agent string) (instance uint64, err error)
 	Kill(command [16]byte, agent string) (receipts [][]byte, err error)

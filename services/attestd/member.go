@@ -57,7 +57,7 @@ func (m *member) evidence(nonce []byte) (*evidence.Response, error) {
 		return nil, err
 	}
 	return m.challenge(nonce, m.binding, &evidence.LeaseRequest{
-		Nonce: r.Nonce, Boot: r.Boot, Resets: r.Resets, Held: r.Held, Seen: r.Seen, Tokens: r.Tokens})
+		Nonce: r.Nonce, Boot: r.Boot, Resets: r.Resets, Held: r.Held, Seen: r.Seen, Tokens: r.Tokens, List: r.List})
 }
 
 // grant hands the kernel what the verdict brought: what is revoked first, so that
@@ -73,7 +73,7 @@ func (m *member) grant(g *evidence.Grant) (*evidence.Response, error) {
 		}
 		return err == nil
 	}
-	if try(m.authority.Orders(ordersOf(&g.Orders))) && try(m.authority.Lease(g.Lease)) {
+	if try(m.revocations(&g.Orders)) && try(m.authority.Orders(ordersOf(&g.Orders))) && try(m.authority.Lease(g.Lease)) {
 		for _, t := range g.Tokens {
 			try(m.authority.Token(t))
 		}
@@ -85,12 +85,20 @@ func (m *member) grant(g *evidence.Grant) (*evidence.Response, error) {
 	return &evidence.Response{Granted: granted}, nil
 }
 
+// revocations hands the kernel the revocation list, if one came.
+func (m *member) revocations(o *evidence.Orders) error {
+	if len(o.List) == 0 {
+		return nil
+	}
+	return m.authority.Revocations(o.List)
+}
+
 func ordersOf(o *evidence.Orders) aios.Orders {
-	return aios.Orders{Sequence: o.Sequence, Epoch: o.Epoch, Tokens: o.Tokens, Leases: o.Leases, All: o.All, Agents: o.Agents}
+	return aios.Orders{Sequence: o.Sequence, All: o.All, Agents: o.Agents}
 }
 
 // obey carries the kills out first, each with its command's name on the receipt, then
-// the rest, and has the kernel prove each receipt.
+// what was revoked and the rest, and has the kernel prove each receipt.
 func (m *member) obey(o *evidence.Orders) *evidence.Obeyed {
 	m.obeying.Lock()
 	defer m.obeying.Unlock()
@@ -115,6 +123,9 @@ func (m *member) obey(o *evidence.Orders) *evidence.Obeyed {
 				all = append(all, gone{k, r})
 			}
 		}
+	}
+	if err := m.revocations(o); err != nil {
+		refused(err)
 	}
 	if err := m.authority.Orders(ordersOf(o)); err != nil {
 		refused(err)

@@ -42,10 +42,13 @@ func (k *fakeKernel) take() string {
 }
 
 func (k *fakeKernel) Request() (*aios.LeaseRequest, error) {
-	return &aios.LeaseRequest{Nonce: [32]byte{1}, Boot: [16]byte{2}, Resets: 3, Seen: 4, Tokens: [][16]byte{{5}}}, k.note("request")
+	return &aios.LeaseRequest{Nonce: [32]byte{1}, Boot: [16]byte{2}, Resets: 3, Seen: 4, Tokens: [][16]byte{{5}}, List: 6}, k.note("request")
 }
 func (k *fakeKernel) Lease(signed []byte) error { return k.note("lease", string(signed)) }
 func (k *fakeKernel) Token(signed []byte) error { return k.note("token", string(signed)) }
+func (k *fakeKernel) Revocations(list []byte) error {
+	return k.note("revocations", string(list))
+}
 func (k *fakeKernel) Orders(o aios.Orders) error {
 	return k.note("orders", strings.Join(o.Agents, "+"))
 }
@@ -172,7 +175,7 @@ func TestMember(t *testing.T) {
 	}
 	nonce := bytes.Repeat([]byte{9}, evidence.NonceSize)
 	e, err := c.Challenge(ctx, nonce)
-	if err != nil || e.Request == nil || e.Request.Boot != [16]byte{2} || e.Request.Resets != 3 || len(e.Request.Tokens) != 1 {
+	if err != nil || e.Request == nil || e.Request.Boot != [16]byte{2} || e.Request.Resets != 3 || e.Request.List != 6 || len(e.Request.Tokens) != 1 {
 		t.Fatalf("challenge: %+v, %v", e, err)
 	}
 	asked, _ := evidence.Qualify(nonce, c.Binding(), e.Request)
@@ -180,18 +183,18 @@ func TestMember(t *testing.T) {
 		t.Error("the quote is not over nonce, connection and lease request")
 	}
 	k.take()
-	g, err := c.Grant(ctx, &evidence.Grant{Lease: []byte("L"), Tokens: [][]byte{[]byte("T")}, Orders: evidence.Orders{Agents: []string{"x"}}, Start: []string{"hello"}})
+	g, err := c.Grant(ctx, &evidence.Grant{Lease: []byte("L"), Tokens: [][]byte{[]byte("T")}, Orders: evidence.Orders{List: []byte("R"), Agents: []string{"x"}}, Start: []string{"hello"}})
 	if err != nil || len(g.Refused) != 0 {
 		t.Errorf("grant: %+v, %v", g, err)
 	}
-	if got := k.take(); got != "orders x, lease L, token T, start hello" {
+	if got := k.take(); got != "revocations R, orders x, lease L, token T, start hello" {
 		t.Errorf("the kernel was told: %s", got)
 	}
-	o, err := c.Orders(ctx, &evidence.Orders{Agents: []string{"a", "b"}, Kills: []evidence.Kill{{Command: [16]byte{7}, Agents: []string{"a", "b"}, Nonce: [32]byte{'n'}}}})
+	o, err := c.Orders(ctx, &evidence.Orders{List: []byte("S"), Agents: []string{"a", "b"}, Kills: []evidence.Kill{{Command: [16]byte{7}, Agents: []string{"a", "b"}, Nonce: [32]byte{'n'}}}})
 	if err != nil || len(o.Receipts) != 2 || string(o.Receipts[1].Attest) != "nreceipt of b" || o.Receipts[1].Command != [16]byte{7} {
 		t.Errorf("orders: %+v, %v", o, err)
 	}
-	if got := k.take(); got != "kill a, kill b, orders a+b, quote, quote" {
+	if got := k.take(); got != "kill a, kill b, revocations S, orders a+b, quote, quote" {
 		t.Errorf("the kernel was told: %s", got)
 	}
 	if err := c.Refuse(ctx, strings.Repeat("no", 2000)); err != nil {
@@ -232,15 +235,16 @@ func TestKernelRefuses(t *testing.T) {
 	for _, c := range []struct {
 		refuse, told string
 	}{
-		{"orders", "orders "},
-		{"lease", "orders , lease L"},
-		{"token", "orders , lease L, token T, start hello"},
-		{"start", "orders , lease L, token T, start hello"},
+		{"revocations", "revocations R"},
+		{"orders", "revocations R, orders "},
+		{"lease", "revocations R, orders , lease L"},
+		{"token", "revocations R, orders , lease L, token T, start hello"},
+		{"start", "revocations R, orders , lease L, token T, start hello"},
 	} {
 		k := &fakeKernel{refuse: c.refuse}
 		m := &member{attester: newAttester(fakeTPM{}), log: &log{}}
 		m.authority = k
-		r, err := m.grant(&evidence.Grant{Lease: []byte("L"), Tokens: [][]byte{[]byte("T")}, Start: []string{"hello"}})
+		r, err := m.grant(&evidence.Grant{Lease: []byte("L"), Tokens: [][]byte{[]byte("T")}, Orders: evidence.Orders{List: []byte("R")}, Start: []string{"hello"}})
 		if err != nil || len(r.Granted.Refused) != 1 || !strings.Contains(r.Granted.Refused[0], c.refuse) {
 			t.Errorf("%s: %+v, %v", c.refuse, r, err)
 		}

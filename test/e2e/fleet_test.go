@@ -46,6 +46,14 @@ func (s *site) consoleLines(prefix string) (found []string) {
 	return found
 }
 
+// gone checks the cause that the newest receipt on the host's console names.
+func (s *site) gone(t *testing.T, cause string) {
+	t.Helper()
+	if lines := s.consoleLines("aios kernel: agent gone "); len(lines) == 0 || !strings.Contains(lines[len(lines)-1], "cause="+cause+" ") {
+		t.Errorf("the last end, expected for cause %s: %q", cause, lines)
+	}
+}
+
 // balanced checks that every agent that ended gave all of its memory back.
 func (s *site) balanced(t *testing.T) {
 	t.Helper()
@@ -142,6 +150,60 @@ func TestFleet(t *testing.T) {
 			v.kind(t, from, "agent.denied", "hello")
 		})
 	}
+
+	t.Run("revoke a subject", func(t *testing.T) {
+		from := v.here()
+		out := s.plain("agent", "revoke", "--subject", "hello", "--reason", "test")
+		if !strings.Contains(out, "revoked: everything of agent hello; it is on revocation list ") {
+			t.Errorf("it says %s", out)
+		}
+		_, from = v.kind(t, from, "agent.gone", "hello")
+		s.gone(t, "revoked")
+		withheld := func(from int) {
+			t.Helper()
+			lease, _ := v.kind(t, from, "host.lease", "")
+			_, at := v.kind(t, from, "host.lease", "") // of a request that was made when all of this was known
+			v.kind(t, at, "host.lease", "")
+			if lease.Host != id {
+				t.Errorf("lease of %q", lease.Host)
+			}
+			if list := s.plain("agent", "list"); !strings.Contains(list, "hello  revoked") {
+				t.Errorf("it is listed as %s", list)
+			}
+		}
+		starts := len(s.consoleLines("aios kernel: agent start agent=hello"))
+		withheld(from)
+
+		// Over a restart of the verifier, and of the host, which then knows of nothing.
+		v.kill(t)
+		v = s.serve(serve...)
+		_, from = v.kind(t, 0, "host.connected", "")
+		withheld(from)
+		if n := len(s.consoleLines("aios kernel: agent start agent=hello")); n != starts {
+			t.Errorf("it was started %d times, and %d before it was revoked", n, starts)
+		}
+		host.stop()
+		from = v.here()
+		host = s.start("--grace", testGrace)
+		_, from = v.kind(t, from, "host.connected", "")
+		withheld(from)
+		if lines := s.consoleLines("aios kernel: agent start"); len(lines) != 0 {
+			t.Errorf("after a reboot it was started: %q", lines)
+		}
+		if lines := s.consoleLines("aios kernel: revocations taken sequence="); len(lines) == 0 || !strings.Contains(lines[0], " agents=1") {
+			t.Errorf("the host took the lists %q", lines)
+		}
+
+		// A new epoch begins an empty list, and ends what ran before.
+		s.plain("agent", "revoke", "--epoch", "1", "--reason", "begin anew")
+		_, from = v.kind(t, from, "agent.started", "hello")
+		_, from = v.kind(t, from, "agent.denied", "hello")
+		s.plain("agent", "revoke", "--epoch", "2", "--reason", "all of it")
+		_, from = v.kind(t, from, "agent.gone", "hello")
+		s.gone(t, "revoked")
+		_, from = v.kind(t, from, "agent.started", "hello")
+		v.kind(t, from, "agent.denied", "hello")
+	})
 
 	t.Run("network cut", func(t *testing.T) {
 		from := v.here()

@@ -65,6 +65,7 @@ var (
 	ErrReceipt   = errors.New("the receipt proves nothing")
 	ErrNoState   = errors.New("there is no state of a token authority")
 	ErrConfig    = errors.New("token authority cannot be set up")
+	ErrFull      = errors.New("the revocation list is full")
 )
 
 // Authority is open until Close. It is safe for use by several goroutines at once.
@@ -183,7 +184,7 @@ func (a *Authority) load(b []byte) error {
 		}
 		a.c.Warn(fmt.Sprintf("%s: the last write was cut short by a crash: its %d bytes from byte %d on were cut off; it had not been acknowledged", file, torn, end))
 	}
-	return nil
+	return a.resign()
 }
 
 // Close ends it; what was acknowledged is on the disk already.
@@ -263,11 +264,6 @@ func (a *Authority) compact() error {
 	for name, h := range a.state.hosts {
 		h.Tokens = unexpired(h.Tokens, now)
 		a.state.hosts[name] = h
-	}
-	for k, v := range a.state.revoked {
-		if v.Until <= now {
-			delete(a.state.revoked, k)
-		}
 	}
 	return nil
 }

@@ -32,6 +32,9 @@ func (a *Authority) Command(raw []byte) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Action == captoken.ActionRevoke {
+		return a.revokeBy(c)
+	}
 	now := a.now()
 	var labelled []string
 	if c.Target.Label != "" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"aios/captoken"
+	"aios/kernel/abi"
 )
 
 func TestKill(t *testing.T) {
@@ -179,8 +180,8 @@ func TestQuorum(t *testing.T) {
 		{"an agent everywhere", 8, func(w *world) error { _, err := w.a.Command(w.command(captoken.Target{Agent: "a"})); return err }, true},
 		{"an agent that runs nowhere", 8, func(w *world) error { _, err := w.a.Command(w.command(captoken.Target{Agent: "z"})); return err }, false},
 		{"a subject everywhere", 8, func(w *world) error { return w.a.RevokeSubject("a", "test") }, true},
-		{"the epoch", 8, func(w *world) error { return w.a.RaiseEpoch("test") }, true},
-		{"the epoch of one host", 1, func(w *world) error { return w.a.RaiseEpoch("test") }, false},
+		{"the epoch", 8, func(w *world) error { return w.a.RaiseEpoch(1, "test") }, true},
+		{"the epoch of one host", 1, func(w *world) error { return w.a.RaiseEpoch(1, "test") }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -221,20 +222,25 @@ func TestRevoke(t *testing.T) {
 	if err := w.a.RevokeLease(next.Lease.ID, "test"); err != nil {
 		t.Fatal(err)
 	}
-	if o := w.a.Orders("host-1"); !slices.Equal(o.Leases, []captoken.ID{next.Lease.ID}) || o.Sequence != 2 {
-		t.Errorf("orders %+v", o)
+	if l := w.revocations(w.a.Orders("host-1")); !slices.Equal(l.Leases, []captoken.ID{next.Lease.ID}) || l.Sequence != 2 || l.Tokens[0] != first {
+		t.Errorf("list %+v", l)
 	}
 	other := h.attest("a")
 	if other.Renewed || other.Lease.ID == next.Lease.ID {
 		t.Error("a revoked lease was renewed")
 	}
-	if err := w.a.RaiseEpoch("test"); err != nil {
+	for _, bad := range []uint64{2, 0, 1<<64 - 1} {
+		if err := w.a.RaiseEpoch(bad, "test"); !errors.Is(err, ErrTarget) {
+			t.Errorf("raised to %d: %v", bad, err)
+		}
+	}
+	if err := w.a.RaiseEpoch(1, "test"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.verify(other.Tokens[0], "a", w.a.Orders("host-1")); !errors.Is(err, captoken.ErrEpoch) {
 		t.Errorf("a token of an older epoch: %v", err)
 	}
-	if last := h.attest("a"); len(last.Tokens) != 1 || last.Orders.Epoch != 1 {
+	if last := h.attest("a"); len(last.Tokens) != 1 || w.a.Epoch() != 1 {
 		t.Errorf("after the epoch was raised: %d tokens, orders %+v", len(last.Tokens), last.Orders)
 	}
 	before := w.a.Orders("host-1")
@@ -242,19 +248,150 @@ func TestRevoke(t *testing.T) {
 	if after := w.a.Orders("host-1"); !reflect.DeepEqual(before, after) {
 		t.Errorf("after a restart %+v, before %+v", after, before)
 	}
-	w.tick(captoken.MaxLease + DefaultGrace + time.Hour) // what was revoked is good for nothing by now
-	if o := w.a.Orders("host-1"); len(o.Tokens)+len(o.Leases) != 0 {
-		t.Errorf("orders name what has ended: %+v", o)
+	if l := w.revocations(before); len(l.Tokens)+len(l.Leases) != 0 || l.Sequence != 3 || l.Epoch != 1 {
+		t.Errorf("a new epoch begins with list %+v", l)
 	}
-	if err := w.a.Compact(); err != nil {
+}
+
+// Everything of an agent is revoked until the epoch is raised: no token, no lift, no
+// restart brings it back.
+func TestRevokeSubject(t *testing.T) {
+	w := newWorld(t)
+	h := w.host("host-1")
+	g := h.attest("a", "b")
+	for range 2 {
+		if err := w.a.RevokeSubject("a", "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.verify(g.Tokens[0], "a", w.a.Orders("host-1")); !errors.Is(err, captoken.ErrRevoked) {
+		t.Errorf("its token: %v", err)
+	}
+	if err := w.a.Lift(Stop{Agent: "a"}, "test"); !errors.Is(err, ErrTarget) {
+		t.Errorf("lifted: %v", err)
+	}
+	for range 2 {
+		g := h.attest("a", "b")
+		if !strings.Contains(g.Withheld["a"], "until the epoch is raised") || g.Lease.Sequence != 1 || len(g.Withheld) != 1 {
+			t.Errorf("granted %+v", g)
+		}
+		w.reopen(w.disk)
+		if err := w.a.Compact(); err != nil {
+			t.Fatal(err)
+		}
+		w.reopen(w.disk)
+	}
+	if err := w.a.RaiseEpoch(1, "test"); err != nil {
 		t.Fatal(err)
 	}
-	w.host("host-2").attest() // records the time
-	if err := w.a.Compact(); err != nil {
+	if g := h.attest("a", "b"); len(g.Tokens) != 2 || g.Lease.Sequence != 2 {
+		t.Errorf("after the epoch: %+v", g)
+	}
+}
+
+// An operator's command revokes as it kills: signed, by the role, once.
+func TestRevokeCommand(t *testing.T) {
+	may := captoken.ActionKill
+	w := newWorld(t, func(c *Config) {
+		c.Permits = func(role string, action captoken.Action, _ captoken.Target) bool {
+			return role == "responder" && action == may
+		}
+	})
+	h := w.host("host-1")
+	g := h.attest("a")
+	command := func(target captoken.Target) []byte {
+		return w.command(target, func(c *captoken.Command) { c.Action = captoken.ActionRevoke })
+	}
+	if _, err := w.a.Command(command(captoken.Target{Agent: "a"})); !errors.Is(err, captoken.ErrRole) || w.a.Sequence() != 0 {
+		t.Errorf("by a role that may only kill: %v", err)
+	}
+	may = captoken.ActionRevoke
+	for i, target := range []captoken.Target{{Token: h.held["a"]}, {Agent: "a"}, {Agent: "a"}, {Lease: g.Lease.ID}, {Epoch: 1}} {
+		raw := command(target)
+		out, err := w.a.Command(raw)
+		if err != nil {
+			t.Fatalf("%v: %v", target, err)
+		}
+		if out.Awaited != 0 || len(out.Push) != 1 || out.Push[0].Host != "host-1" || w.revocations(out.Push[0]) == nil {
+			t.Errorf("%v: %+v", target, out)
+		}
+		if _, err := w.a.Command(raw); !errors.Is(err, captoken.ErrReplay) {
+			t.Errorf("%v again: %v", target, err)
+		}
+		if want := []uint64{1, 2, 2, 3, 4}[i]; w.a.Sequence() != want {
+			t.Errorf("%v: sequence %d, want %d", target, w.a.Sequence(), want)
+		}
+	}
+	if _, err := w.a.Command(command(captoken.Target{Epoch: 1})); !errors.Is(err, ErrTarget) {
+		t.Errorf("an epoch that is reached: %v", err)
+	}
+}
+
+// A full list says so, and what was named stays.
+func TestFullList(t *testing.T) {
+	w := newWorld(t)
+	r := w.a.revocation("fill", "")
+	var l captoken.RevocationList
+	var agents []string
+	for i := range 1100 {
+		agents = append(agents, fmt.Sprintf("%s-%060d", "a", i))
+	}
+	l.Revoke(nil, nil, agents)
+	if err := w.a.sign(r, l); err != nil {
 		t.Fatal(err)
 	}
-	if o := w.a.Orders("host-1"); len(o.Tokens)+len(o.Leases) != 0 || o.Sequence != 3 || o.Epoch != 1 || len(w.a.state.revoked) != 0 {
-		t.Errorf("orders %+v, revoked %v", o, w.a.state.revoked)
+	if len(r.List)+8 > abi.MaxOrder {
+		t.Fatalf("a list of %d bytes, and a kernel takes requests of %d", len(r.List), abi.MaxOrder)
+	}
+	if err := w.a.commit(r); err != nil {
+		t.Fatal(err)
+	}
+	full := 0
+	for i := range 100 {
+		if err := w.a.RevokeSubject(fmt.Sprintf("%s-%060d", "b", i), "test"); err != nil {
+			if full++; !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "raise the epoch") {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := len(w.revoked().Subjects); full == 0 || n != 1200-full || !w.a.state.list.RevokedSubject(agents[0]) {
+		t.Errorf("%d refused, %d on the list", full, n)
+	}
+	if err := w.a.RaiseEpoch(1, "test"); err != nil || w.a.RevokeSubject("c", "test") != nil {
+		t.Error("a new epoch makes no room")
+	}
+	// Ids: as many as there may be.
+	r = w.a.revocation("fill", "")
+	l = captoken.RevocationList{}
+	var ids []captoken.ID
+	for i := range captoken.MaxRevoked - 1 {
+		ids = append(ids, captoken.ID{1, byte(i), byte(i >> 8)})
+	}
+	l.Revoke(ids, nil, []string{"c"})
+	if err := w.a.sign(r, l); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.a.commit(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.a.RevokeToken(id("one more"), "test"); !errors.Is(err, ErrFull) {
+		t.Errorf("one more: %v", err)
+	}
+}
+
+// With another token key the list is signed again: hosts that trust that key hear of
+// what was revoked.
+func TestListOfAnotherKey(t *testing.T) {
+	w := newWorld(t)
+	if err := w.a.RevokeSubject("a", "test"); err != nil {
+		t.Fatal(err)
+	}
+	w.config.Key = strangerKey
+	for range 2 {
+		w.reopen(w.disk)
+		if l := w.revocations(w.a.Orders("host-1")); !l.RevokedSubject("a") || l.Sequence != 2 {
+			t.Errorf("list %+v", l)
+		}
 	}
 }
 
@@ -267,6 +404,8 @@ func TestRevokeRefuses(t *testing.T) {
 	}{
 		"no lease":            {w.a.RevokeLease(captoken.ID{}, "test"), ErrTarget},
 		"no subject":          {w.a.RevokeSubject("", "test"), ErrTarget},
+		"no epoch":            {w.a.RaiseEpoch(0, "test"), ErrTarget},
+		"an agent, no name":   {w.a.RevokeSubject("*", "test"), captoken.ErrForm},
 		"a reason, no text":   {w.a.RevokeToken(id("x"), "\xff"), ErrStore},
 		"unknown host":        {w.a.Forget("host-2", "test"), ErrTarget},
 		"host that is alive":  {w.a.Forget("host-1", "test"), ErrTarget},

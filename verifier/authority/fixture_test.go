@@ -250,6 +250,7 @@ type host struct {
 	state *captoken.LeaseState
 	nonce byte
 	held  map[string]captoken.ID // agent -> token
+	list  captoken.RevocationList
 }
 
 func (w *world) host(name string) *host {
@@ -263,6 +264,7 @@ func (h *host) reboot(resets uint32) {
 	h.start = h.w.now
 	h.state = leaseState(h)
 	h.held = map[string]captoken.ID{}
+	h.list = captoken.RevocationList{}
 }
 
 func leaseState(h *host) *captoken.LeaseState {
@@ -273,7 +275,7 @@ func (h *host) mono() time.Duration { return h.w.now.Sub(h.start) }
 
 func (h *host) request(agents ...string) Request {
 	h.nonce++
-	q := Request{Nonce: [32]byte{h.nonce, 1}, Boot: h.boot.ID, Held: h.state.ID(h.mono()), Seen: h.state.Sequence()}
+	q := Request{Nonce: [32]byte{h.nonce, 1}, Boot: h.boot.ID, Held: h.state.ID(h.mono()), Seen: h.state.Sequence(), List: h.list.Sequence}
 	for _, a := range agents {
 		q.Agents = append(q.Agents, Assignment{Agent: a, Holder: holder, Rights: captoken.RightLog})
 	}
@@ -299,6 +301,12 @@ func (h *host) attest(agents ...string) *Granted {
 
 func (h *host) take(g *Granted) {
 	h.w.t.Helper()
+	if len(g.Orders.List) > 0 {
+		h.list = *h.w.revocations(g.Orders)
+	}
+	if g.Lease.Sequence != h.list.Sequence {
+		h.w.t.Fatalf("the lease names revocation list %d, and the newest is %d", g.Lease.Sequence, h.list.Sequence)
+	}
 	if _, err := h.state.Renew(g.Signed, h.mono()); err != nil {
 		h.w.t.Fatal(err)
 	}
@@ -322,16 +330,35 @@ func (h *host) take(g *Granted) {
 func (h *host) verify(token captoken.Token, agent string, o Orders) (*captoken.Grant, error) {
 	now, _ := h.state.Time(h.mono())
 	return captoken.Verify(token, captoken.Want{
-		Trusted: []captoken.Issuer{{Key: tokenKey.Public(), Epoch: o.Epoch}}, Host: h.name, Agent: agent, Now: now,
+		Trusted: []captoken.Issuer{{Key: tokenKey.Public(), Revoked: h.w.revocations(o)}}, Host: h.name, Agent: agent, Now: now,
 		Lease: h.state.ID(h.mono()), Rights: captoken.RightLog, Revoked: told{o},
 	})
 }
 
-// told are orders as a host's list of what was revoked.
+// revocations is the list that comes with orders, nil if none does.
+func (w *world) revocations(o Orders) *captoken.RevocationList {
+	w.t.Helper()
+	if len(o.List) == 0 {
+		return nil
+	}
+	l, err := captoken.VerifyRevocations(o.List, w.config.Key.Public())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if l.Sequence != o.Listed || l.Sequence > o.Sequence {
+		w.t.Fatalf("list %d in orders %d, which say %d", l.Sequence, o.Sequence, o.Listed)
+	}
+	return l
+}
+
+// revoked is the newest list, an empty one before the first.
+func (w *world) revoked() captoken.RevocationList { return w.a.state.list }
+
+// told are orders as a host's list of who may not run.
 type told struct{ Orders }
 
-func (o told) RevokedToken(id captoken.ID) bool { return slices.Contains(o.Tokens, id) }
-func (o told) RevokedSubject(s string) bool     { return o.All || slices.Contains(o.Agents, s) }
+func (told) RevokedToken(captoken.ID) bool  { return false }
+func (o told) RevokedSubject(s string) bool { return o.All || slices.Contains(o.Agents, s) }
 
 // command is signed by the operator, with a number that was not used before.
 func (w *world) command(target captoken.Target, change ...func(*captoken.Command)) []byte {

@@ -17,6 +17,8 @@ type Request struct {
 	Tokens []captoken.ID
 	// Seen is the highest revocation sequence number that it has seen.
 	Seen uint64
+	// List is the sequence of the revocation list that it holds, 0 if it has none.
+	List uint64
 	// Agents are assigned to the host; not the host's word, but the caller's.
 	Agents []Assignment
 }
@@ -68,6 +70,8 @@ func (a *Authority) Grant(v Verdict, q Request) (*Granted, error) {
 		return nil, fmt.Errorf("%s: %w: TPM reset count expected at least %d, found %d; if the TPM was cleared, forget the host and let it attest again", v.Host, ErrBoot, h.Resets, v.ResetCount)
 	case q.Seen > a.state.sequence:
 		return nil, fmt.Errorf("%s: %w: revocation sequence expected at most %d, found %d; restore the token authority's state", v.Host, ErrForgotten, a.state.sequence, q.Seen)
+	case q.List > a.state.list.Sequence:
+		return nil, fmt.Errorf("%s: %w: revocation list expected at most %d, found %d; restore the token authority's state", v.Host, ErrForgotten, a.state.list.Sequence, q.List)
 	}
 	r := a.record("grant")
 	g := &Granted{Withheld: map[string]string{}}
@@ -157,7 +161,7 @@ func (a *Authority) lease(g *Granted, v Verdict, q Request, h hostEntry, now tim
 	next.Until = max(next.Until, now.Add(duration).UnixMilli())
 	g.Lease = captoken.Lease{
 		ID: next.Lease, Issuer: a.c.Key.Public().Thumbprint(), Host: v.Host, Boot: captoken.Boot{ID: q.Boot, ResetCount: v.ResetCount}, Nonce: q.Nonce,
-		Duration: duration, IssuedAt: now.Truncate(time.Second), Sequence: a.state.sequence,
+		Duration: duration, IssuedAt: now.Truncate(time.Second), Sequence: a.state.list.Sequence,
 	}
 	signed, err := captoken.MintLease(a.c.Key, g.Lease)
 	if err != nil {
@@ -181,6 +185,10 @@ func (a *Authority) tokens(g *Granted, next *hostEntry, q Request, now time.Time
 		done[s.Agent] = true
 		if stop, ok := a.state.stopped(s.Agent, next.Host); ok {
 			g.Withheld[s.Agent] = stop.String() + " is stopped"
+			continue
+		}
+		if a.state.list.RevokedSubject(s.Agent) {
+			g.Withheld[s.Agent] = "everything of agent " + s.Agent + " is revoked until the epoch is raised"
 			continue
 		}
 		mine, good := 0, false

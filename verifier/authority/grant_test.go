@@ -230,7 +230,7 @@ func TestWithheld(t *testing.T) {
 	}
 	q := h.request("a", "b", "b", "no name")
 	g, err := w.a.Grant(w.verdict("host-1"), q)
-	if err != nil || len(g.Tokens) != 1 || len(g.Withheld) != 2 || !strings.Contains(g.Withheld["a"], "stopped") || g.Withheld["no name"] == "" {
+	if err != nil || len(g.Tokens) != 1 || len(g.Withheld) != 2 || !strings.Contains(g.Withheld["a"], "revoked") || g.Withheld["no name"] == "" {
 		t.Errorf("%v, %d tokens, withheld %v", err, len(g.Tokens), g.Withheld)
 	}
 	for i := range 2 * maxTokens { // answers that are lost

@@ -78,6 +78,10 @@ func TestCutAnywhere(t *testing.T) {
 				last = i
 			}
 		}
+		// In the middle of a frame, which a signed list makes long, one byte is like another.
+		if inside := cut - steps[last].size; inside > 64 && cut+64 < steps[min(last+1, len(steps)-1)].size && cut%13 != 0 {
+			continue
+		}
 		for _, zeros := range []int{0, 1, len(whole) - cut} {
 			b := append(bytes.Clone(whole[:cut]), make([]byte, zeros)...)
 			w, err := openBytes(t, b)
@@ -90,7 +94,9 @@ func TestCutAnywhere(t *testing.T) {
 			if torn := len(b) > steps[last].size; torn != (len(w.warned) == 1) {
 				t.Fatalf("cut at %d of %d, %d zeros: warned of %q", cut, len(whole), zeros, w.warned)
 			}
-			if err := w.a.RevokeToken(id("later"), "later"); err != nil {
+			r := w.a.revocation("later", "later")
+			r.Stops = []Stop{{Agent: "later"}} // without a signature, for there are many bytes
+			if err := w.a.commit(r); err != nil {
 				t.Fatal(err)
 			}
 			want := dump(t, w.a)
@@ -174,19 +180,33 @@ func TestSnapshotCut(t *testing.T) {
 
 // Records that no authority writes, under good checks.
 func TestRecordsRefused(t *testing.T) {
-	good := record{At: epoch.UnixMilli(), Sequence: 3, Epoch: 2, What: "test", Operators: []operatorEntry{{Order: 5}}}
+	signed := func(sequence, epochOf uint64, agents ...string) []byte {
+		l := captoken.RevocationList{Sequence: sequence, Epoch: epochOf, IssuedAt: epoch}
+		l.Revoke(nil, nil, agents)
+		raw, err := captoken.MintRevocations(tokenKey, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	good := record{At: epoch.UnixMilli(), Sequence: 3, Epoch: 2, List: signed(3, 2, "a"), What: "test", Operators: []operatorEntry{{Order: 5}}}
 	for name, change := range map[string]func(*record){
 		"time back":                func(r *record) { r.At-- },
-		"sequence back":            func(r *record) { r.Sequence-- },
+		"sequence back":            func(r *record) { r.Sequence = 2 },
 		"epoch back":               func(r *record) { r.Epoch-- },
 		"order again":              func(r *record) { r.Operators = []operatorEntry{{Order: 5}} },
 		"a snapshot in the middle": func(r *record) { r.Follow = 1 },
-		"unknown revocation":       func(r *record) { r.Revoked = []revocation{{Kind: 3}} },
+		"an epoch without a list":  func(r *record) { r.Epoch++ },
+		"a list that is none":      func(r *record) { r.List = []byte("list") },
+		"a list from before":       func(r *record) { r.List = signed(2, 2, "a", "b") },
+		"a list of later":          func(r *record) { r.List = signed(5, 2, "a", "b") },
+		"a list of another epoch":  func(r *record) { r.List = signed(4, 3, "a", "b") },
+		"a list that lacks one":    func(r *record) { r.List = signed(4, 2, "b") },
 		"a stop of nothing":        func(r *record) { r.Stops = []Stop{{}} },
 		"no text":                  func(r *record) { r.What = "\xff" },
 	} {
 		second := good
-		second.Operators = nil
+		second.Operators, second.List, second.Sequence = nil, nil, 4
 		change(&second)
 		b := []byte(journalMagic)
 		check := firstCheck()
@@ -206,7 +226,7 @@ func TestRecordsRefused(t *testing.T) {
 // A disk that is full: a clear error, nothing half done, and all is well when there is
 // room again.
 func TestFullDisk(t *testing.T) {
-	for room := range 400 {
+	for room := 0; room < 8000; room += 23 {
 		w := newWorld(t)
 		h := w.host("host-1")
 		h.attest("a")
@@ -214,7 +234,7 @@ func TestFullDisk(t *testing.T) {
 		w.disk.room = room
 		err := w.a.RevokeToken(h.held["a"], "lost")
 		if err == nil { // there was room enough
-			if room < 100 {
+			if room < 3500 {
 				t.Fatalf("%d bytes were enough", room)
 			}
 			return
@@ -233,7 +253,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatalf("room for %d: after a restart the sequence is %d", room, w.a.Sequence())
 		}
 	}
-	t.Fatal("400 bytes were not enough")
+	t.Fatal("8000 bytes were not enough")
 }
 
 // After an error that leaves the disk in doubt nothing is taken any more; a restart
@@ -469,7 +489,7 @@ func TestConcurrent(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if w.reopen(w.disk); w.a.Sequence() != 80 || len(w.a.Orders("host-0").Tokens) != 80 {
-		t.Errorf("sequence %d, %d tokens", w.a.Sequence(), len(w.a.Orders("host-0").Tokens))
+	if w.reopen(w.disk); w.a.Sequence() != 80 || len(w.revoked().Tokens) != 80 {
+		t.Errorf("sequence %d, %d tokens", w.a.Sequence(), len(w.revoked().Tokens))
 	}
 }

@@ -16,9 +16,8 @@ import (
 type Orders struct {
 	Host     string
 	Sequence uint64 // revocation sequence
-	Epoch    uint64 // tokens of a lower one are refused
-	Tokens   []captoken.ID
-	Leases   []captoken.ID
+	List     []byte // the newest revocation list, signed; nil if nothing was ever revoked
+	Listed   uint64 // its sequence
 	// All says that no agent may run; Agents are those that may not.
 	All    bool
 	Agents []string
@@ -41,17 +40,7 @@ func (a *Authority) Orders(host string) Orders {
 }
 
 func (a *Authority) orders(host string) Orders {
-	o := Orders{Host: host, Sequence: a.state.sequence, Epoch: a.state.epoch}
-	now := a.now().Unix()
-	for k, v := range a.state.revoked {
-		switch {
-		case v.Until <= now:
-		case k.kind == revokedToken:
-			o.Tokens = append(o.Tokens, k.id)
-		default:
-			o.Leases = append(o.Leases, k.id)
-		}
-	}
+	o := Orders{Host: host, Sequence: a.state.sequence, List: a.state.signed, Listed: a.state.list.Sequence}
 	for s := range a.state.stops {
 		switch {
 		case s.Host != "" && s.Host != host:
@@ -61,9 +50,6 @@ func (a *Authority) orders(host string) Orders {
 			o.Agents = append(o.Agents, s.Agent)
 		}
 	}
-	compareIDs := func(a, b captoken.ID) int { return slices.Compare(a[:], b[:]) }
-	slices.SortFunc(o.Tokens, compareIDs)
-	slices.SortFunc(o.Leases, compareIDs)
 	slices.Sort(o.Agents)
 	o.Agents = slices.Compact(o.Agents)
 	for _, k := range a.state.ordersOf(host) {

@@ -18,7 +18,8 @@ type model struct {
 	hosts    []*host
 	sequence uint64
 	epoch    uint64
-	revoked  map[captoken.ID]time.Time // until when it matters
+	revoked  map[captoken.ID]bool // in this epoch
+	subjects map[string]bool      // the same
 	stops    map[Stop]bool
 	orders   uint64 // highest order number that was carried out
 	issued   []issuedToken
@@ -35,7 +36,7 @@ type issuedToken struct {
 // crashes at any byte of a write.
 func TestLife(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{world: newWorld(t, func(c *Config) { c.CompactAt = 3000; c.QuorumPercent = 100 }), revoked: map[captoken.ID]time.Time{}, stops: map[Stop]bool{}}
+		m := &model{world: newWorld(t, func(c *Config) { c.CompactAt = 3000; c.QuorumPercent = 100 }), revoked: map[captoken.ID]bool{}, subjects: map[string]bool{}, stops: map[Stop]bool{}}
 		for i := range 3 {
 			m.hosts = append(m.hosts, m.host(fmt.Sprintf("host-%d", i)))
 		}
@@ -88,16 +89,22 @@ func TestLife(t *testing.T) {
 			"reboot": func(t *rapid.T) { h := host.Draw(t, "host"); h.reboot(h.boot.ResetCount + 1) },
 			"revoke token": func(t *rapid.T) {
 				v := token()
-				news := !m.a.state.isRevoked(revokedToken, v)
-				m.acked(t, m.a.RevokeToken(v, "test"), news, func() { m.revoked[v] = m.now.Add(MaxTokenLife) })
+				news := !m.a.state.list.RevokedToken(v)
+				m.acked(t, m.a.RevokeToken(v, "test"), news, func() { m.revoked[v] = true })
 			},
 			"revoke lease": func(t *rapid.T) {
 				v := host.Draw(t, "host")
 				if lease := m.a.state.hosts[v.name].Lease; !lease.IsZero() {
-					m.acked(t, m.a.RevokeLease(lease, "test"), true, func() { m.revoked[lease] = m.now.Add(captoken.MaxLease) })
+					m.acked(t, m.a.RevokeLease(lease, "test"), true, func() { m.revoked[lease] = true })
 				}
 			},
-			"raise epoch": func(t *rapid.T) { m.acked(t, m.a.RaiseEpoch("test"), true, func() { m.epoch++ }) },
+			"revoke subject": func(t *rapid.T) {
+				v := agent.Draw(t, "agent")
+				m.acked(t, m.a.RevokeSubject(v, "test"), !m.subjects[v], func() { m.subjects[v] = true })
+			},
+			"raise epoch": func(t *rapid.T) {
+				m.acked(t, m.a.RaiseEpoch(m.epoch+1, "test"), true, func() { m.epoch++; clear(m.revoked); clear(m.subjects) })
+			},
 			"kill": func(t *rapid.T) {
 				s := stop()
 				raw := m.command(captoken.Target{Agent: s.Agent, Host: s.Host})
@@ -122,8 +129,8 @@ func TestLife(t *testing.T) {
 			},
 			"full disk": func(t *rapid.T) {
 				before := dump(t, m.a)
-				m.disk.room = rapid.IntRange(0, 60).Draw(t, "room")
-				if err := m.a.RevokeToken(id("not acknowledged"), "test"); err == nil && !m.a.state.isRevoked(revokedToken, id("not acknowledged")) {
+				m.disk.room = rapid.IntRange(0, 3000).Draw(t, "room")
+				if err := m.a.RevokeToken(id("not acknowledged"), "test"); err == nil && !m.a.state.list.RevokedToken(id("not acknowledged")) {
 					t.Fatal("acknowledged and not done")
 				} else if err != nil && dump(t, m.a) != before {
 					t.Fatalf("%v, and something was done", err)
@@ -172,8 +179,8 @@ func (m *model) grant(t *rapid.T, h *host, v Verdict, lost bool) {
 	switch {
 	case g.Lease.Duration > v.Expires.Sub(m.now):
 		t.Fatalf("a lease of %v for a verdict that is valid for %v", g.Lease.Duration, v.Expires.Sub(m.now))
-	case g.Lease.Sequence < m.sequence:
-		t.Fatalf("a lease says sequence %d, %d was acknowledged", g.Lease.Sequence, m.sequence)
+	case g.Lease.Sequence != m.a.state.list.Sequence || g.Orders.Sequence != m.sequence:
+		t.Fatalf("a lease says list %d, orders %d; %d was acknowledged", g.Lease.Sequence, g.Orders.Sequence, m.sequence)
 	case g.Lease.Boot != h.boot:
 		t.Fatalf("a lease for %v, the host is in %v", g.Lease.Boot, h.boot)
 	}
@@ -188,6 +195,9 @@ func (m *model) grant(t *rapid.T, h *host, v Verdict, lost bool) {
 		c := links[0].Claims
 		if _, ok := m.revoked[c.ID]; ok || c.Epoch < m.epoch {
 			t.Fatalf("token %v of epoch %d was revoked", c.ID, c.Epoch)
+		}
+		if m.subjects[c.Subject] {
+			t.Fatalf("a token for %s, of which everything is revoked", c.Subject)
 		}
 		for s := range m.stops {
 			if (s.Host == "" || s.Host == h.name) && (s.Agent == "" || s.Agent == c.Subject) {
@@ -212,7 +222,7 @@ func (m *model) crash(t *rapid.T, s Stop, token captoken.ID) {
 	case 0:
 		err = m.a.RevokeToken(token, "test")
 		if err == nil {
-			m.revoked[token] = m.now.Add(MaxTokenLife)
+			m.revoked[token] = true
 		}
 	case 1:
 		if _, err = m.a.Command(m.command(captoken.Target{Agent: s.Agent, Host: s.Host})); err == nil {
@@ -257,16 +267,21 @@ func (m *model) invariant(t *rapid.T) {
 			t.Fatalf("the stop of %v was forgotten", s)
 		}
 	}
-	for v, until := range m.revoked {
-		if m.now.Before(until) && !m.a.state.isRevoked(revokedToken, v) && !m.a.state.isRevoked(revokedLease, v) {
+	for v := range m.revoked {
+		if !m.a.state.list.RevokedToken(v) && !m.a.state.list.RevokedLease(v) {
 			t.Fatalf("the revocation of %v was forgotten", v)
+		}
+	}
+	for v := range m.subjects {
+		if !m.a.state.list.RevokedSubject(v) {
+			t.Fatalf("the revocation of agent %s was forgotten", v)
 		}
 	}
 	if len(m.issued) > 40 {
 		m.issued = m.issued[len(m.issued)-40:]
 	}
 	for _, c := range m.issued { // no host that knows its orders takes a token that was revoked
-		if _, ok := m.revoked[c.id]; !ok {
+		if !m.revoked[c.id] && !m.subjects[c.agent] {
 			continue
 		}
 		if _, err := c.host.verify(c.raw, c.agent, m.a.Orders(c.host.name)); err == nil {

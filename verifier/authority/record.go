@@ -23,13 +23,13 @@ type record struct {
 	Follow    uint64          `cbor:"6,keyasint,omitempty"`
 	Hosts     []hostEntry     `cbor:"7,keyasint,omitempty"`  // each in place of what was known of the host
 	Forgotten []string        `cbor:"8,keyasint,omitempty"`  // hosts
-	Revoked   []revocation    `cbor:"9,keyasint,omitempty"`  // added
 	Stops     []Stop          `cbor:"10,keyasint,omitempty"` // added
 	Lifted    []Stop          `cbor:"11,keyasint,omitempty"` // taken away
 	Operators []operatorEntry `cbor:"12,keyasint,omitempty"` // order numbers that were carried out
 	Commands  []commandEntry  `cbor:"13,keyasint,omitempty"` // added; one goes when its last order does
 	Orders    []order         `cbor:"14,keyasint,omitempty"` // each in place of one of the same command and host
 	Done      []orderKey      `cbor:"15,keyasint,omitempty"` // orders that wait for nothing any more
+	List      []byte          `cbor:"16,keyasint,omitempty"` // revocation list, signed, in place of the one before
 }
 
 // hostEntry is what is known of a host.
@@ -51,19 +51,6 @@ type tokenEntry struct {
 	Agent   string      `cbor:"2,keyasint"`
 	Lease   captoken.ID `cbor:"3,keyasint"` // zeros: it was revoked, but the agent may not have heard of it
 	Expires int64       `cbor:"4,keyasint"` // seconds since 1970
-}
-
-// What a revocation names.
-const (
-	revokedToken = 1 // a token or a delegation
-	revokedLease = 2
-)
-
-// revocation is one id that is good no more.
-type revocation struct {
-	Kind  uint8       `cbor:"1,keyasint"` // 1 a token or a delegation, 2 a lease
-	ID    captoken.ID `cbor:"2,keyasint"`
-	Until int64       `cbor:"3,keyasint"` // seconds since 1970: from then on it would be good for nothing anyway
 }
 
 // Stop keeps agents from running: no token is issued to them. It stays until it is

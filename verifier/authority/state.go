@@ -16,20 +16,16 @@ type state struct {
 	sequence  uint64
 	epoch     uint64
 	hosts     map[string]hostEntry
-	revoked   map[revokedKey]revocation
+	list      captoken.RevocationList // the newest, of sequence 0 before the first
+	signed    []byte                  // it, as it was signed
 	stops     map[Stop]bool
 	operators map[captoken.Thumbprint]uint64
 	commands  map[captoken.ID]commandEntry
 	orders    map[orderKey]order
 }
 
-type revokedKey struct {
-	kind uint8
-	id   captoken.ID
-}
-
 func newState() *state {
-	return &state{hosts: map[string]hostEntry{}, revoked: map[revokedKey]revocation{}, stops: map[Stop]bool{},
+	return &state{hosts: map[string]hostEntry{}, stops: map[Stop]bool{},
 		operators: map[captoken.Thumbprint]uint64{}, commands: map[captoken.ID]commandEntry{}, orders: map[orderKey]order{}}
 }
 
@@ -48,10 +44,8 @@ func (s *state) check(r *record) error {
 			return fmt.Errorf("order number of operator %s expected above %d, found %d", o.Operator, last, o.Order)
 		}
 	}
-	for _, v := range r.Revoked {
-		if v.Kind != revokedToken && v.Kind != revokedLease {
-			return fmt.Errorf("kind of a revocation expected 1 or 2, found %d", v.Kind)
-		}
+	if err := s.checkList(r); err != nil {
+		return err
 	}
 	for _, stop := range r.Stops {
 		if stop == (Stop{}) {
@@ -70,8 +64,9 @@ func (s *state) apply(r *record) {
 	for _, name := range r.Forgotten {
 		delete(s.hosts, name)
 	}
-	for _, v := range r.Revoked {
-		s.revoked[revokedKey{v.Kind, v.ID}] = v
+	if len(r.List) > 0 {
+		l, _ := captoken.ReadRevocations(r.List) // s.check has read it
+		s.list, s.signed = *l, r.List
 	}
 	for _, stop := range r.Stops {
 		s.stops[stop] = true
@@ -129,11 +124,6 @@ func (s *state) stopped(agent, host string) (Stop, bool) {
 	return Stop{}, false
 }
 
-func (s *state) isRevoked(kind uint8, id captoken.ID) bool {
-	_, ok := s.revoked[revokedKey{kind, id}]
-	return ok
-}
-
 // chunk is how many entries of each kind go into one record of a snapshot.
 const chunk = 256
 
@@ -147,10 +137,6 @@ func (s *state) snapshot() []*record {
 		h.Tokens = unexpired(h.Tokens, now)
 		hosts = append(hosts, h)
 	}
-	revoked := sorted(s.revoked, func(a, b revocation) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), slices.Compare(a.ID[:], b.ID[:]))
-	})
-	revoked = slices.DeleteFunc(revoked, func(v revocation) bool { return v.Until <= now })
 	var stops []Stop
 	for stop := range s.stops {
 		stops = append(stops, stop)
@@ -166,10 +152,10 @@ func (s *state) snapshot() []*record {
 		return cmp.Or(slices.Compare(a.Command[:], b.Command[:]), cmp.Compare(a.Host, b.Host))
 	})
 	head := s.next("snapshot")
+	head.List = s.signed
 	out := []*record{head}
 	for _, c := range []func(*record) bool{
 		func(r *record) bool { r.Hosts, hosts = cut(hosts); return len(r.Hosts) > 0 },
-		func(r *record) bool { r.Revoked, revoked = cut(revoked); return len(r.Revoked) > 0 },
 		func(r *record) bool { r.Stops, stops = cut(stops); return len(r.Stops) > 0 },
 		func(r *record) bool { r.Operators, operators = cut(operators); return len(r.Operators) > 0 },
 		func(r *record) bool { r.Commands, commands = cut(commands); return len(r.Commands) > 0 },

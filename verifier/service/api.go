@@ -120,6 +120,7 @@ func (s *Service) registerAll(api huma.API) {
 	s.registerHosts(api)
 	s.registerAgents(api)
 	s.registerCommands(api)
+	s.registerRevocations(api)
 	s.registerEnrolment(api)
 	s.registerEvents(api)
 }

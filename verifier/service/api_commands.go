@@ -11,7 +11,7 @@ import (
 func (s *Service) registerCommands(api huma.API) {
 	const tag = "commands"
 	post := operation(http.MethodPost, "/v1/commands", "post-command", tag, "Have an operator's command carried out", 400, 403, 409, 507)
-	post.Description = "The command is a COSE_Sign1 that the operator's key signed (docs/token-format.md). What it stops is stopped when this answers; the hosts have been told, and what they prove is in the outcome."
+	post.Description = "The command is a COSE_Sign1 that the operator's key signed (docs/token-format.md). What it stops is stopped when this answers; the hosts have been told, and what they prove is in the outcome. What it revokes is on the revocation list when this answers, and each connected host is being sent the list: a host that holds it runs nothing of what was revoked."
 	post.DefaultStatus = http.StatusAccepted
 	huma.Register(api, post, answer(func(_ context.Context, in *struct {
 		Body struct {

@@ -34,6 +34,7 @@ type Host struct {
 	Verdict     *Verdict  `json:"verdict,omitempty" doc:"The newest since the verifier was started"`
 	LeaseID     string    `json:"lease_id,omitempty"`
 	LeaseUntil  time.Time `json:"lease_until,omitzero" doc:"No lease that it was given runs longer"`
+	List        uint64    `json:"revocation_list" doc:"Sequence of the revocation list that it holds, as far as is known; 0 if it is not connected"`
 	Lapses      time.Time `json:"lapses,omitzero" doc:"With the grace: until then agents may be running"`
 	Agents      []Agent   `json:"agents"`
 	Stopped     []Stop    `json:"stopped" doc:"What may not run on it"`
@@ -176,7 +177,7 @@ func (s *Service) describe(r *enrol.Host, a authority.HostStatus) Host {
 	c, state := s.connected[r.ID], s.states[r.ID]
 	s.mu.Unlock()
 	if c != nil {
-		h.Connected, h.Address, h.ConnectedAt = true, c.address, c.since.UTC()
+		h.Connected, h.Address, h.ConnectedAt, h.List = true, c.address, c.since.UTC(), c.listed.Load()
 	}
 	var told []Agent
 	if state != nil {
@@ -193,10 +194,15 @@ func (s *Service) agents(host string, labels []string, told []Agent, stops []Sto
 			told = append(told, Agent{Name: a.Agent, State: "assigned"})
 		}
 	}
+	revoked, _ := s.authority.Revocations()
 	for i := range told {
 		told[i].Host = host
 		stopped := slices.ContainsFunc(stops, func(stop Stop) bool { return stop.Agent == "" || stop.Agent == told[i].Name })
-		if stopped && told[i].State != AgentRunning {
+		switch {
+		case told[i].State == AgentRunning:
+		case revoked != nil && revoked.RevokedSubject(told[i].Name):
+			told[i].State = "revoked"
+		case stopped:
 			told[i].State = "stopped"
 		}
 	}

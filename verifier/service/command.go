@@ -46,6 +46,20 @@ type Target struct {
 	Agent string `json:"agent,omitempty"`
 	Host  string `json:"host,omitempty"`
 	Label string `json:"label,omitempty"`
+	Token string `json:"token,omitempty" doc:"Of a revocation: id of a token or delegation"`
+	Lease string `json:"lease,omitempty" doc:"Of a revocation: id of a lease"`
+	Epoch uint64 `json:"epoch,omitempty" doc:"Of a revocation: the lowest epoch that is good from then on"`
+}
+
+func targetOf(t captoken.Target) Target {
+	out := Target{Agent: t.Agent, Host: t.Host, Label: t.Label, Epoch: t.Epoch}
+	if !t.Token.IsZero() {
+		out.Token = t.Token.String()
+	}
+	if !t.Lease.IsZero() {
+		out.Lease = t.Lease.String()
+	}
+	return out
 }
 
 // Receipt is the proof that an agent is gone, or the lack of it.
@@ -131,7 +145,7 @@ func (c *commands) carryOut(a *authority.Authority, raw []byte, now time.Time) (
 
 func describe(c *captoken.Command, at time.Time) *Command {
 	return &Command{ID: c.ID.String(), Operator: c.Operator.String(), Role: c.Role, Action: c.Action.String(),
-		Target: Target{c.Target.Agent, c.Target.Host, c.Target.Label}, Reason: c.Reason, AcceptedAt: at.UTC(),
+		Target: targetOf(c.Target), Reason: c.Reason, AcceptedAt: at.UTC(),
 		Hosts: []string{}, Receipts: []Receipt{}}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -302,8 +303,8 @@ func TestRevokeLease(t *testing.T) {
 	l := s.awaitKind(at, HostLease, h.id).Lease
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if l.Renewed || l.ID == before.LeaseID || len(h.orders.Leases) != 1 || captoken.ID(h.orders.Leases[0]).String() != before.LeaseID {
-		t.Errorf("%+v, orders %+v", l, h.orders)
+	if l.Renewed || l.ID == before.LeaseID || h.listed() != 1 || h.list.List().Leases[0].String() != before.LeaseID {
+		t.Errorf("%+v, list %+v", l, h.list.List())
 	}
 }
 
@@ -324,8 +325,71 @@ func TestManyRevocations(t *testing.T) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.orders.Tokens) != many {
-		t.Errorf("it was told of %d", len(h.orders.Tokens))
+	if n := len(h.list.List().Tokens); n != many {
+		t.Errorf("it was told of %d", n)
+	}
+}
+
+// What an operator revokes is told at once, with the list and not again, holds over a
+// restart of the verifier, and for a host that comes back without its memory.
+func TestRevokeCommand(t *testing.T) {
+	s := newSite(t)
+	s.assign("hello", "other")
+	h := s.enrolled()
+	s.up(h)
+	revoke := func(target captoken.Target) *Command {
+		t.Helper()
+		v, err := s.Command(s.command(target, func(c *captoken.Command) { c.Action = captoken.ActionRevoke }))
+		check(t, err)
+		return v
+	}
+	if _, err := s.Command(s.commandBy(readerKey, captoken.Target{Agent: "hello"}, func(c *captoken.Command) { c.Action, c.Role = captoken.ActionRevoke, "reader" })); !errors.Is(err, captoken.ErrRole) {
+		t.Errorf("by a reader: %v", err)
+	}
+	at := s.Position()
+	v := revoke(captoken.Target{Agent: "hello"})
+	if v.State != CommandDone || v.Action != "revoke" || v.Target != (Target{Agent: "hello"}) || len(v.Hosts) != 1 || len(v.Receipts) != 0 {
+		t.Errorf("outcome %+v", v)
+	}
+	s.await(at, "its end", func(e Event) bool { return e.Kind == AgentGone && e.Agent == "hello" })
+	if h.running("hello") || !h.running("other") {
+		t.Error("it ended what it should not, or not what it should")
+	}
+	lease := func(want uint64) *Lease {
+		t.Helper()
+		at := s.Position()
+		s.appraise(h.id)
+		l := s.awaitKind(at, HostLease, h.id).Lease
+		if !strings.Contains(l.Withheld["hello"], "until the epoch is raised") || l.Sequence != want {
+			t.Errorf("lease %+v", l)
+		}
+		return l
+	}
+	lease(1)
+	h.mu.Lock()
+	if h.orders.List != nil || h.listed() != 1 {
+		t.Errorf("it holds list %d, and was sent one of %d bytes", h.listed(), len(h.orders.List))
+	}
+	h.mu.Unlock()
+	if host, err := s.Host(h.id); err != nil || host.List != 1 || !slices.ContainsFunc(host.Agents, func(a Agent) bool { return a.Name == "hello" && a.State == "revoked" }) {
+		t.Errorf("it is told of as %+v, %v", host, err)
+	}
+	s.restart()
+	h.reboot()
+	s.up(h)
+	if h.running("hello") || !h.running("other") {
+		t.Error("over a restart and a reboot it came back")
+	}
+	if r := s.Revocations(); r.Sequence != 1 || !slices.Equal(r.Agents, []string{"hello"}) || len(r.Signed) == 0 {
+		t.Errorf("revocations %+v", r)
+	}
+	at = s.Position()
+	revoke(captoken.Target{Epoch: 1})
+	s.await(at, "the other's end", func(e Event) bool { return e.Kind == AgentGone && e.Agent == "other" })
+	at = s.Position()
+	s.appraise(h.id)
+	if l := s.awaitKind(at, HostLease, h.id).Lease; len(l.Withheld) != 0 || len(l.Tokens) != 2 || l.Sequence != 2 {
+		t.Errorf("in the new epoch: %+v", l)
 	}
 }
 
@@ -362,7 +426,7 @@ func TestBadHostHearsOfRevocations(t *testing.T) {
 	<-h.obeyed
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.orders.Leases) != 1 {
-		t.Errorf("orders %+v", h.orders)
+	if h.listed() != 1 || len(h.list.List().Leases) != 1 {
+		t.Errorf("list %+v", h.list.List())
 	}
 }

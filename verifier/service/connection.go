@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"aios/captoken"
@@ -27,7 +28,8 @@ type connection struct {
 	session *session.Session
 	ak      *quote.Key
 	state   *hostState
-	boot    [16]byte // of the host; another one is another connection
+	boot    [16]byte      // of the host; another one is another connection
+	listed  atomic.Uint64 // sequence of the revocation list that the host holds, as far as is known
 
 	pushed chan struct{} // orders are to be delivered
 	again  chan struct{} // a round is to begin
@@ -128,7 +130,8 @@ func (c *connection) grant(ctx context.Context, r *session.Result) error {
 	}
 	q := authority.Request{Agents: s.assignments.of(c.id, s.labels.of(c.id))}
 	if r.Request != nil {
-		q.Nonce, q.Boot, q.Held, q.Seen = r.Request.Nonce, r.Request.Boot, r.Request.Held, r.Request.Seen
+		q.Nonce, q.Boot, q.Held, q.Seen, q.List = r.Request.Nonce, r.Request.Boot, r.Request.Held, r.Request.Seen, r.Request.List
+		c.listed.Store(q.List)
 		for _, id := range r.Request.Tokens {
 			q.Tokens = append(q.Tokens, id)
 		}
@@ -149,7 +152,7 @@ func (c *connection) grant(ctx context.Context, r *session.Result) error {
 		withheld(withRemedy(err))
 		return nil
 	}
-	out := &evidence.Grant{Lease: g.Signed, Tokens: [][]byte{}, Orders: ordersOf(g.Orders), Start: []string{}}
+	out := &evidence.Grant{Lease: g.Signed, Tokens: [][]byte{}, Orders: c.ordersOf(g.Orders), Start: []string{}}
 	lease := &Lease{ID: g.Lease.ID.String(), DurationMS: g.Lease.Duration.Milliseconds(), Renewed: g.Renewed, Sequence: g.Lease.Sequence,
 		Tokens: []string{}, Start: []string{}, Withheld: g.Withheld}
 	for _, t := range g.Tokens {
@@ -180,6 +183,9 @@ func (c *connection) grant(ctx context.Context, r *session.Result) error {
 	s.metrics.leases.WithLabelValues(outcome).Inc()
 	s.metrics.tokens.Add(float64(len(g.Tokens)))
 	s.publish(Event{Kind: HostLease, Host: c.id, Lease: lease})
+	if len(taken.Refused) == 0 {
+		c.listed.Store(g.Orders.Listed)
+	}
 	for _, reason := range taken.Refused {
 		s.publish(Event{Kind: HostNotice, Host: c.id, Text: "of the grant it did not take: " + printable(reason)})
 	}
@@ -210,7 +216,7 @@ func (c *connection) deliver(ctx context.Context) error {
 	defer c.delivering.Unlock()
 	s := c.s
 	o := s.authority.Orders(c.id)
-	told := ordersOf(o)
+	told := c.ordersOf(o)
 	limited, done := context.WithTimeoutCause(ctx, answerLimit, errAnswer)
 	defer done()
 	obeyed, err := c.client.Orders(limited, &told)
@@ -220,6 +226,9 @@ func (c *connection) deliver(ctx context.Context) error {
 		return nil
 	} else if err != nil {
 		return err
+	}
+	if len(obeyed.Refused) == 0 {
+		c.listed.Store(o.Listed)
 	}
 	for _, r := range obeyed.Receipts {
 		c.receipt(r)
@@ -289,15 +298,12 @@ func (c *connection) listen(ctx context.Context) error {
 	}
 }
 
-// ordersOf is what goes over the wire of the authority's orders.
-func ordersOf(o authority.Orders) evidence.Orders {
-	out := evidence.Orders{Sequence: o.Sequence, Epoch: o.Epoch, Tokens: [][16]byte{}, Leases: [][16]byte{}, All: o.All,
-		Agents: append([]string{}, o.Agents...), Kills: []evidence.Kill{}}
-	for _, id := range o.Tokens {
-		out.Tokens = append(out.Tokens, id)
-	}
-	for _, id := range o.Leases {
-		out.Leases = append(out.Leases, id)
+// ordersOf is what goes over the wire of the authority's orders: the revocation list only
+// if the host has an older one.
+func (c *connection) ordersOf(o authority.Orders) evidence.Orders {
+	out := evidence.Orders{Sequence: o.Sequence, All: o.All, Agents: append([]string{}, o.Agents...), Kills: []evidence.Kill{}}
+	if c.listed.Load() < o.Listed {
+		out.List = o.List
 	}
 	for _, k := range o.Kills {
 		out.Kills = append(out.Kills, evidence.Kill{Command: k.Command, Agents: append([]string{}, k.Agents...), Nonce: k.Nonce})

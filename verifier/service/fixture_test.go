@@ -201,6 +201,7 @@ type fakeHost struct {
 	events  []evidence.Event
 	fresh   chan struct{}
 	orders  evidence.Orders // the last that were taken
+	list    *captoken.RevocationState
 	grants  int
 	alter   func(*evidence.ProvenReceipt) // of what it sends
 	mute    bool                          // it makes no receipts
@@ -257,6 +258,7 @@ func (h *fakeHost) begin() {
 	copy(h.boot.ID[:], fmt.Sprintf("%s boot %d", h.id[5:12], h.tpm.ResetCount))
 	h.lease = captoken.NewLeaseState([]*captoken.PublicKey{tokenKey.Public()}, h.id, h.boot, 3*time.Minute, 0)
 	h.held, h.events, h.orders = map[string]captoken.ID{}, nil, evidence.Orders{}
+	h.list = captoken.NewRevocationState(tokenKey.Public())
 }
 
 func (h *fakeHost) reboot() {
@@ -394,7 +396,7 @@ func (h *talk) watch(ctx context.Context, after uint64) (*evidence.Response, err
 
 func (h *talk) challenge(q *evidence.Request) (*evidence.Response, error) {
 	h.nonces++
-	request := &evidence.LeaseRequest{Nonce: [32]byte{h.nonces, 1}, Boot: h.boot.ID, Resets: h.boot.ResetCount, Held: h.lease.ID(h.clock()), Seen: h.lease.Sequence(), Tokens: [][16]byte{}}
+	request := &evidence.LeaseRequest{Nonce: [32]byte{h.nonces, 1}, Boot: h.boot.ID, Resets: h.boot.ResetCount, Held: h.lease.ID(h.clock()), Seen: h.lease.Sequence(), Tokens: [][16]byte{}, List: h.listed()}
 	for _, id := range h.held {
 		request.Tokens = append(request.Tokens, id)
 	}
@@ -417,16 +419,20 @@ func (h *talk) challenge(q *evidence.Request) (*evidence.Response, error) {
 func (h *talk) take(g *evidence.Grant) (*evidence.Response, error) {
 	h.grants++
 	out := &evidence.Granted{Refused: []string{}}
+	h.revoke(g.Orders.List)
 	if _, err := h.lease.Renew(g.Lease, h.clock()); err != nil {
 		out.Refused = append(out.Refused, err.Error())
 	}
 	h.orders = g.Orders
+	if h.lease.Sequence() > h.listed() {
+		h.t.Errorf("%s: the lease names revocation list %d, and it was given %d", h.id, h.lease.Sequence(), h.listed())
+	}
 	now, _ := h.lease.Time(h.clock())
 	installed := map[string]captoken.ID{}
 	for _, raw := range g.Tokens {
 		links, _, err := captoken.Read(raw)
 		check(h.t, err)
-		grant, err := captoken.Verify(raw, captoken.Want{Trusted: []captoken.Issuer{{Key: tokenKey.Public(), Epoch: g.Orders.Epoch}}, Host: h.id,
+		grant, err := captoken.Verify(raw, captoken.Want{Trusted: []captoken.Issuer{{Key: tokenKey.Public(), Revoked: h.list.List()}}, Host: h.id,
 			Agent: links[0].Subject, Now: now, Lease: h.lease.ID(h.clock()), Rights: captoken.RightLog, Revoked: nobody{}})
 		if err != nil {
 			out.Refused = append(out.Refused, err.Error())
@@ -445,6 +451,30 @@ func (h *talk) take(g *evidence.Grant) (*evidence.Response, error) {
 	return &evidence.Response{Granted: out}, nil
 }
 
+// listed is the sequence of the revocation list that it holds.
+func (h *fakeHost) listed() uint64 {
+	if l := h.list.List(); l != nil {
+		return l.Sequence
+	}
+	return 0
+}
+
+// revoke takes a revocation list, if one came, and ends what it names.
+func (h *talk) revoke(list []byte) {
+	if len(list) == 0 {
+		return
+	}
+	l, err := h.list.Take(list)
+	check(h.t, err)
+	h.lease.Raise(l.Sequence)
+	for agent, id := range h.held {
+		if l.RevokedToken(id) || l.RevokedSubject(agent) || l.Epoch > 0 {
+			delete(h.held, agent)
+			h.tell(evidence.Event{Kind: "gone", Agent: agent, Instance: 1, Text: "revoked"})
+		}
+	}
+}
+
 type nobody struct{}
 
 func (nobody) RevokedToken(captoken.ID) bool { return false }
@@ -453,6 +483,7 @@ func (nobody) RevokedSubject(string) bool    { return false }
 // obey kills, and proves it.
 func (h *talk) obey(o *evidence.Orders) (*evidence.Response, error) {
 	h.orders = *o
+	h.revoke(o.List)
 	h.obeyed <- struct{}{}
 	out := &evidence.Obeyed{Receipts: []evidence.ProvenReceipt{}, Refused: []string{}}
 	for _, k := range o.Kills {

@@ -21,7 +21,7 @@ const (
 type Agent struct {
 	Host     string    `json:"host"`
 	Name     string    `json:"agent"`
-	State    string    `json:"state" doc:"assigned: it has not started yet, or its host has not said so" enum:"running,gone,assigned,stopped"`
+	State    string    `json:"state" doc:"assigned: it has not started yet, or its host has not said so" enum:"running,gone,assigned,stopped,revoked"`
 	Instance uint64    `json:"instance,omitempty" doc:"Counted by the host's kernel"`
 	Since    time.Time `json:"since,omitzero" doc:"When the verifier heard of the state"`
 	Denied   uint64    `json:"denied" doc:"Calls that were refused, as far as the host told"`

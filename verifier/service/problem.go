@@ -50,7 +50,7 @@ func problem(err error) error {
 		{http.StatusInsufficientStorage, []error{ErrStore, authority.ErrStore, enrol.ErrAdmissions}},
 		{http.StatusUnprocessableEntity, []error{ErrInvalid, enrol.ErrRequest, ek.ErrFormat, enrol.ErrEK}},
 		{http.StatusBadRequest, []error{captoken.ErrForm}},
-		{http.StatusConflict, []error{authority.ErrTarget, captoken.ErrReplay}},
+		{http.StatusConflict, []error{authority.ErrTarget, authority.ErrFull, captoken.ErrReplay}},
 		{http.StatusForbidden, []error{authority.ErrQuorum, captoken.ErrIssuer, captoken.ErrSignature, captoken.ErrAudience, captoken.ErrRole,
 			captoken.ErrExpired, captoken.ErrNotYet}},
 	} {

@@ -52,7 +52,7 @@ type Config struct {
 	Token        captoken.Signer   // signs leases and tokens
 	Installation string            // the audience of commands
 	Operators    []captoken.Operator
-	// Permits says what a role may do; nil means that the role "operator" may kill.
+	// Permits says what a role may do; nil means that the role "operator" may kill and revoke.
 	Permits func(role string, action captoken.Action, target captoken.Target) bool
 
 	Interval      time.Duration // between rounds; 0 means DefaultInterval
@@ -134,7 +134,7 @@ func (c Config) complete() Config {
 	}
 	if c.Permits == nil {
 		c.Permits = func(role string, action captoken.Action, _ captoken.Target) bool {
-			return role == "operator" && action == captoken.ActionKill
+			return role == "operator" && (action == captoken.ActionKill || action == captoken.ActionRevoke)
 		}
 	}
 	return c

@@ -87,6 +87,42 @@ func (v *Verifier) TokenBy(key captoken.Signer, agent string, change func(*capto
 	return t
 }
 
+// Delegated is a token for the first agent that is passed on from agent to agent, each
+// time under an id: what follows is one id and one agent for each delegation.
+func (v *Verifier) Delegated(first string, chain ...any) captoken.Token {
+	t := v.Token(first, func(c *captoken.Claims) { c.Holder, c.Depth = v.Other.Public().Thumbprint(), uint8(len(chain)/2) })
+	for i := 0; i < len(chain); i += 2 {
+		links, left, err := captoken.Read(t)
+		if err != nil {
+			panic(err)
+		}
+		t, err = captoken.Delegate(v.Other, t, captoken.Delegation{ID: chain[i].(captoken.ID), Subject: chain[i+1].(string), Holder: v.Other.Public().Thumbprint(),
+			Rights: left.Rights, Scopes: left.Scopes, Quotas: left.Quotas, NotBefore: left.NotBefore, Expires: left.Expires, Depth: uint8(len(chain)/2 - len(links))})
+		if err != nil {
+			panic(err)
+		}
+	}
+	return t
+}
+
+// Revocations is a list of the verifier's sequence and epoch, changed.
+func (v *Verifier) Revocations(change func(*captoken.RevocationList)) []byte {
+	return v.RevocationsBy(v.Key, change)
+}
+
+// RevocationsBy is one that somebody else signs.
+func (v *Verifier) RevocationsBy(key captoken.Signer, change func(*captoken.RevocationList)) []byte {
+	l := captoken.RevocationList{IssuedAt: v.Time(), Sequence: v.Sequence, Epoch: v.Epoch}
+	if change != nil {
+		change(&l)
+	}
+	raw, err := captoken.MintRevocations(key, l)
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
 // Answer splits a response of the system call: a reason is an error.
 func Answer(response []byte, err error) (fields [][]byte, refusal error) {
 	if err != nil {

@@ -18,6 +18,7 @@ func (s *Suite) AgentCases() []Case {
 		{"agent: when its token is revoked, it is gone", s.agentRevoked},
 		{"agent: when its token expires, it is gone", s.agentExpires},
 		{"agent: each bad token is refused, with its reason", s.badTokens},
+		{"agent: nothing begins without the newest revocation list, and no bad list is taken", s.revocationLists},
 		{"agent: a flood of messages and lines stops at its quota, and the host lives", s.agentFloods},
 		{"agent: one that eats memory ends at its token's quota", s.agentEats},
 		{"calls: 100,000 at random, most of them with good handles", s.randomCalls},
@@ -138,10 +139,17 @@ func (s *Suite) agentRevoked() error {
 		name   string
 		orders func(a *agents) error
 	}{
-		{"its token", func(a *agents) error { return a.orders([]captoken.ID{{2, 1}}, nil) }},
-		{"the lease", func(a *agents) error { return a.orders(nil, []captoken.ID{a.v.LeaseID}) }},
-		{"the agent", func(a *agents) error { return a.orders(nil, nil, "loop") }},
-		{"the epoch", func(a *agents) error { a.v.Epoch++; return a.orders(nil, nil) }},
+		{"its token", func(a *agents) error {
+			return a.revoke(func(l *captoken.RevocationList) { l.Revoke([]captoken.ID{{2, 1}}, nil, nil) })
+		}},
+		{"the lease", func(a *agents) error {
+			return a.revoke(func(l *captoken.RevocationList) { l.Revoke(nil, []captoken.ID{a.v.LeaseID}, nil) })
+		}},
+		{"the agent, by the list", func(a *agents) error {
+			return a.revoke(func(l *captoken.RevocationList) { l.Revoke(nil, nil, []string{"loop"}) })
+		}},
+		{"the agent, by orders", func(a *agents) error { return a.orders("loop") }},
+		{"the epoch", func(a *agents) error { a.v.Epoch++; return a.revoke(nil) }},
 	} {
 		a := s.agents(time.Minute, "loop")
 		if err := a.attest(); err != nil {
@@ -180,7 +188,7 @@ func (s *Suite) agentExpires() error {
 func (s *Suite) badTokens() error {
 	a := s.agents(time.Minute, "loop", "loops")
 	a.v.Epoch = 3
-	if err := a.orders(nil, nil); err != nil {
+	if err := a.revoke(nil); err != nil {
 		return err
 	}
 	if err := a.attest(); err != nil {
@@ -216,6 +224,61 @@ func (s *Suite) badTokens() error {
 	}
 	if _, err := a.call(abi.AuthorityToken, good); err != nil {
 		return fmt.Errorf("the good one: %w", err)
+	}
+	return nil
+}
+
+func (s *Suite) revocationLists() error {
+	a := s.agents(time.Minute, "loop")
+	if err := a.revoke(nil); err != nil {
+		return err
+	}
+	if err := a.attest(); err != nil {
+		return err
+	}
+	if err := a.run("loop", nil); err != nil {
+		return err
+	}
+	all := func(l *captoken.RevocationList) {
+		l.Epoch = 9
+		l.Revoke([]captoken.ID{{2, 1}}, []captoken.ID{a.v.LeaseID}, []string{"loop"})
+	}
+	flipped := a.v.Revocations(func(l *captoken.RevocationList) { all(l); l.Sequence = 2 })
+	flipped[len(flipped)/2] ^= 1
+	for _, c := range []struct {
+		name string
+		list []byte
+		want string
+	}{
+		{"one flipped bit", flipped, "signature"},
+		{"another issuer", a.v.RevocationsBy(a.v.Other, all), "signed by key"},
+		{"of the same number", a.v.Revocations(all), "sequence number expected above 1, found 1"},
+	} {
+		if _, err := a.call(abi.AuthorityRevocations, c.list); err == nil || !strings.Contains(err.Error(), c.want) {
+			return fmt.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	a.v.Sequence = 2 // of a list that is not handed to the host
+	const want = "revocation list 2 expected, found 1"
+	if err := a.attest(); err == nil || !strings.Contains(err.Error(), want) {
+		return fmt.Errorf("a lease without its list: %v, want %q", err, want)
+	}
+	if _, err := a.call(abi.AuthorityToken, a.v.Token("loop", nil)); err == nil || !strings.Contains(err.Error(), want) {
+		return fmt.Errorf("a token without the list: %v, want %q", err, want)
+	}
+	list := a.v.Revocations(func(l *captoken.RevocationList) { l.Revoke(nil, nil, []string{"loop"}) })
+	if _, err := a.call(abi.AuthorityRevocations, list); err != nil {
+		return err
+	}
+	if err := a.says("agent gone agent=loop instance=1 cause=revoked"); err != nil {
+		return err
+	}
+	if err := a.attest(); err != nil {
+		return err
+	}
+	const never = `everything of agent "loop" was revoked`
+	if _, err := a.call(abi.AuthorityToken, a.v.Token("loop", nil)); err == nil || !strings.Contains(err.Error(), never) {
+		return fmt.Errorf("a token of a revoked agent: %v, want %q", err, never)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type agents struct {
 	news      chan struct{} // there when the log has grown
 	loops     chan struct{} // there when an agent has said that it loops
 	seen      uint64        // number of the last event that was looked at
+	sequence  uint64        // of the last orders or revocation list
 }
 
 // Line takes a line of the log.
@@ -124,20 +125,21 @@ func (a *agents) run(name string, change func(*captoken.Claims)) error {
 }
 
 // orders sends orders of the next sequence number.
-func (a *agents) orders(tokens, leases []captoken.ID, names ...string) error {
-	join := func(ids []captoken.ID) (b []byte) {
-		for _, id := range ids {
-			b = append(b, id[:]...)
-		}
-		return b
-	}
+func (a *agents) orders(names ...string) error {
 	text := ""
 	for _, n := range names {
 		text += n + "\n"
 	}
-	a.v.Sequence++
-	u64 := func(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
-	_, err := a.call(abi.AuthorityOrders, u64(a.v.Sequence), u64(a.v.Epoch), join(tokens), join(leases), []byte{0}, []byte(text))
+	a.sequence++
+	_, err := a.call(abi.AuthorityOrders, binary.LittleEndian.AppendUint64(nil, a.sequence), []byte{0}, []byte(text))
+	return err
+}
+
+// revoke brings a revocation list of the next sequence number.
+func (a *agents) revoke(change func(*captoken.RevocationList)) error {
+	a.sequence++
+	a.v.Sequence = a.sequence
+	_, err := a.call(abi.AuthorityRevocations, a.v.Revocations(change))
 	return err
 }
 
@@ -217,7 +219,7 @@ func (s *Suite) BenchKill(kills int, line func(string)) error {
 		return err
 	}
 	for i := range kills {
-		if err := a.orders(nil, nil); err != nil { // lifts what the last command stopped
+		if err := a.orders(); err != nil { // lifts what the last command stopped
 			return err
 		}
 		if err := a.run("loop", nil); err != nil {
