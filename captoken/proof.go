@@ -50,20 +50,11 @@ func notHolder(want, found Thumbprint) error {
 // VerifyProof checks a proof for a token from which Verify made g, on the host that made
 // up the nonce. Whoever calls it accepts one answer to a nonce at most.
 func VerifyProof(raw []byte, t Token, g *Grant, nonce [NonceSize]byte) error {
-	s, err := readSign1(raw, proofName, kindProof)
-	if err == nil {
-		err = s.end(raw, proofName)
-	}
+	s, key, err := openProof(raw)
 	if err != nil {
 		return err
 	}
-	key, err := ParsePublicKey(s.algorithm, s.key)
-	switch {
-	case err != nil:
-		return formError(proofName, err.Error())
-	case key.ID() != s.keyID:
-		return formError(proofName, "key id expected "+key.ID().String()+", of the key beside it, found "+s.keyID.String())
-	case key.Thumbprint() != g.Holder:
+	if key.Thumbprint() != g.Holder {
 		return notHolder(g.Holder, key.Thumbprint())
 	}
 	if err := s.verify(proofName, key); err != nil {
@@ -81,6 +72,23 @@ func VerifyProof(raw []byte, t Token, g *Grant, nonce [NonceSize]byte) error {
 		return &Error{ErrDelegation, proofName, "it was made for another token", "sign the nonce for the token that is presented"}
 	}
 	return nil
+}
+
+// openProof reads the envelope and the key in it. The signature is still to be checked.
+func openProof(raw []byte) (s sign1, key *PublicKey, err error) {
+	if s, err = readSign1(raw, proofName, kindProof); err == nil {
+		err = s.end(raw, proofName)
+	}
+	if err != nil {
+		return s, nil, err
+	}
+	if key, err = ParsePublicKey(s.algorithm, s.key); err != nil {
+		return s, nil, formError(proofName, err.Error())
+	}
+	if key.ID() != s.keyID {
+		return s, nil, formError(proofName, "key id expected "+key.ID().String()+", of the key beside it, found "+s.keyID.String())
+	}
+	return s, key, nil
 }
 
 func decodeProof(payload []byte) (host string, nonce [NonceSize]byte, token [sha256.Size]byte, err error) {

@@ -34,6 +34,9 @@ func (c tokenRevokeCmd) Run(e *env) error {
 			return fmt.Errorf("%s: %w", c.File, err)
 		}
 		list = *known
+		if len(c.Token)+len(c.Lease)+len(c.Agent) == 0 && c.Epoch <= list.Epoch {
+			return usageError("%s is there already: name what to revoke with --token, --lease, --agent or an --epoch above %d", c.File, list.Epoch)
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -40,12 +40,20 @@ func (c tokenVerifyCmd) want() (w captoken.Want, err error) {
 		return w, err
 	}
 	if c.At != "" {
-		if w.Now, err = time.Parse(time.RFC3339, c.At); err != nil {
-			return w, usageError("--at %s: expected a time such as 2027-01-15T08:00:00Z", c.At)
+		if w.Now, err = parseTime(c.At); err != nil {
+			return w, err
 		}
 	}
 	w.Rights, err = grantFlags{Right: c.Right}.rights()
 	return w, err
+}
+
+func parseTime(text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, usageError("--at %s: expected a time such as 2027-01-15T08:00:00Z", text)
+	}
+	return at, nil
 }
 
 func (c tokenVerifyCmd) Run(e *env) error {
@@ -98,6 +106,9 @@ func (c tokenVerifyCmd) revocations(w *captoken.Want) error {
 func (c tokenVerifyCmd) possession(token captoken.Token, g *captoken.Grant) error {
 	if c.Proof == "" && c.Nonce == "" {
 		return nil
+	}
+	if c.Proof == "" || c.Nonce == "" {
+		return usageError("--proof and --nonce go together: a proof answers the nonce that the host made up")
 	}
 	nonce, err := parseNonce(c.Nonce)
 	if err != nil {
