@@ -42,9 +42,14 @@ func (t *token) terms(d admits) cap.Terms {
 // move follows the token's end.
 func (i *instance) move(t *token) { i.gate.Move(t.terms(i.admits)) }
 
-// narrow takes what a newer token does not admit.
+// narrow takes what a newer token does not admit: of what the agent holds, and, since
+// its rights are others' to bound there, all that it has passed on.
 func (i *instance) narrow(t *token, peers map[*ipc.Port]string) {
-	i.admits = i.admits.both(t.admits)
+	was := i.admits
+	i.admits = was.both(t.admits)
+	if i.admits.rights != was.rights || len(i.admits.peers) != len(was.peers) {
+		i.gate.Recall()
+	}
 	if i.process != nil { // else Start does it
 		i.process.Restrict(i.admits.limit(i.agent.Port, peers))
 	}
