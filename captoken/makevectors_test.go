@@ -411,6 +411,14 @@ func (m *vectors) commands() {
 	command("kill-everywhere", "ok", "kill an agent wherever it is", testCommandBytes(t, func(c *Command) { c.Target = Target{Agent: testAgent} }))
 	command("kill-host", "ok", "kill all agents of a host", testCommandBytes(t, func(c *Command) { c.Target = Target{Host: testHost} }))
 	command("kill-label", "role", "kill all agents of a label, which the role may not", testCommandBytes(t, func(c *Command) { c.Target = Target{Label: "eu-west"} }))
+	revoke := func(target Target) []byte {
+		return testCommandBytes(t, func(c *Command) { c.Action, c.Target = ActionRevoke, target })
+	}
+	command("revoke-agent", "ok", "revoke everything of an agent", revoke(Target{Agent: testAgent}))
+	command("revoke-token", "ok", "revoke a token or delegation", revoke(Target{Token: testID("token")}))
+	command("revoke-lease", "ok", "revoke a lease", revoke(Target{Lease: testID("lease")}))
+	command("revoke-epoch", "ok", "revoke every epoch below", revoke(Target{Epoch: 4}))
+	command("revoke-role", "role", "revoke in a role that may not", testCommandBytes(t, func(c *Command) { c.Action, c.Target, c.Role = ActionRevoke, Target{Epoch: 4}, "reader" }))
 	command("role", "role", "in a role that the operator lacks", testCommandBytes(t, func(c *Command) { c.Role = "auditor" }))
 	command("not-permitted", "role", "in a role that may not", testCommandBytes(t, func(c *Command) { c.Role = "reader" }))
 	command("replayed", "replay", "carried out before", good, "last: 12")
@@ -429,7 +437,11 @@ func (m *vectors) commands() {
 	}
 	form("no-sequence", "no sequence number", with(p, claimOrder, nil))
 	form("sequence-0", "a sequence number of zero", with(p, claimOrder, []byte{0}))
-	form("action-2", "an action that is unknown", with(p, claimAction, []byte{2}))
+	form("action-3", "an action that is unknown", with(p, claimAction, []byte{3}))
+	form("revoke-on-host", "a revocation on one host, which is for all", with(p, claimAction, []byte{2}))
+	form("kill-epoch", "an epoch is nothing to kill", with(p, claimTarget, []byte{0xa1, targetEpoch, 4}))
+	form("revoke-zero-epoch", "an epoch of zero, below which there is none", with(with(p, claimAction, []byte{2}), claimTarget, []byte{0xa1, targetEpoch, 0}))
+	form("revoke-zero-token", "a token id of zeros", with(with(p, claimAction, []byte{2}), claimTarget, cbor.AppendBytes([]byte{0xa1, targetToken}, make([]byte, 16))))
 	form("no-target", "an empty target", with(p, claimTarget, []byte{0xa0}))
 	form("two-targets", "a label and a host", with(p, claimTarget, []byte{0xa2, 2, 0x61, 'h', 3, 0x61, 'l'}))
 	form("reason", "a reason with a control character", with(p, claimReason, []byte{0x62, 'a', 0x1b}))
