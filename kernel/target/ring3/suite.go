@@ -88,6 +88,8 @@ func (s *Suite) Cases() []Case {
 	c = append(c, s.rawCases()...)
 	c = append(c, s.ipcCases()...)
 	c = append(c, s.killCases()...)
+	c = append(c, s.capabilityCases()...)
+	c = append(c, s.hostileCases()...)
 	return append(c, s.supervisorCases()...)
 }
 
