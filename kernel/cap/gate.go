@@ -71,14 +71,19 @@ func (g *Gate) set(t Terms) {
 }
 
 // Move puts a newer token's terms in place of those before. A gate that was shut stays so.
+// The end comes before the epoch, which a check reads first: it never sees the new epoch
+// with the old end, which no token ever had.
 func (g *Gate) Move(t Terms) {
-	g.set(t)
 	for {
 		was := g.until.Load()
-		if was == 0 || g.until.CompareAndSwap(was, max(int64(t.Until), 1)) {
+		if was == 0 {
 			return
 		}
+		if g.until.CompareAndSwap(was, max(int64(t.Until), 1)) {
+			break
+		}
 	}
+	g.set(t)
 }
 
 // Recall ends what has left the table: it may be more than the token admits by now.
@@ -89,13 +94,13 @@ func (g *Gate) Shut() { g.until.Store(0) }
 
 // check tells whether what hangs from the gate may be used at now, and, if the use
 // is metered, whether there is a quota left for it. The lease's end is read before
-// its number: see Begin.
+// its number, and the token's epoch before its end: see Begin and Move.
 func (g *Gate) check(metered bool, now int64) abi.Errno {
 	l := g.lease
 	switch {
 	case now >= l.until.Load() || l.number.Load() != g.number:
 		return abi.Lapsed
-	case now >= g.until.Load() || g.epoch.Load() < l.epoch.Load():
+	case g.epoch.Load() < l.epoch.Load() || now >= g.until.Load():
 		return abi.Lapsed
 	case metered && (g.messages.empty(now) || g.bytes.empty(now)):
 		return abi.Quota
