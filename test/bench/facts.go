@@ -86,6 +86,7 @@ type peers struct {
 	SecondMLDSA   string `json:"filippo_mldsa"`
 	JWX           string `json:"jwx"`
 	Biscuit       string `json:"biscuit_go"`
+	Macaroon      string `json:"macaroon"`
 }
 
 // peerVersions asks the module for its dependencies' versions.
@@ -93,7 +94,7 @@ func peerVersions(ctx context.Context, d *debian) (peers, error) {
 	p := peers{Kernel: d.kernelPackage, Stub: d.stubPackage}
 	for path, into := range map[string]*string{
 		"github.com/google/go-attestation": &p.GoAttestation, "filippo.io/mldsa": &p.SecondMLDSA,
-		"github.com/lestrrat-go/jwx/v3": &p.JWX, "github.com/biscuit-auth/biscuit-go/v2": &p.Biscuit,
+		"github.com/lestrrat-go/jwx/v3": &p.JWX, "github.com/biscuit-auth/biscuit-go/v2": &p.Biscuit, "gopkg.in/macaroon.v2": &p.Macaroon,
 	} {
 		out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", path).Output()
 		if err != nil {

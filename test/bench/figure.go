@@ -33,6 +33,9 @@ type row struct {
 	Peer  *figure `json:"peer_ns,omitempty"`
 	Ratio *figure `json:"ratio,omitempty"` // Median is that of the medians, Min and Max those of single turns
 	Lost  bool    `json:"lost"`
+	// Of tokens: how long each side's is.
+	OursBytes int `json:"ours_bytes,omitempty"`
+	PeerBytes int `json:"peer_bytes,omitempty"`
 }
 
 // alone makes a row of what has no peer.

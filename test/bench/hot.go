@@ -29,6 +29,11 @@ var hot = []struct{ benchmark, name, text string }{
 	{"ParseVerify", "mldsa_parse_verify", "ML-DSA-65, key parsing too / filippo.io/mldsa"},
 	{"TokenJWT", "token_jwt", "token verification / JWT, ES256, by jwx"},
 	{"TokenBiscuit", "token_biscuit", "token verification / Biscuit, Ed25519, by biscuit-go"},
+	{"TokenMacaroon", "token_macaroon", "token verification / macaroon, HMAC-SHA256, by macaroon.v2"},
+	{"TokenBiscuit1", "token_biscuit_1", "token passed on once / Biscuit of one more block"},
+	{"TokenMacaroon1", "token_macaroon_1", "token passed on once / macaroon narrowed once"},
+	{"TokenBiscuit4", "token_biscuit_4", "token passed on 4 times / Biscuit of 4 more blocks"},
+	{"TokenMacaroon4", "token_macaroon_4", "token passed on 4 times / macaroon narrowed 4 times"},
 	{"Check", "capability_check", "capability check of a handle: right, token, epoch, lease, quotas (goal: 15 ns)"},
 }
 
@@ -41,7 +46,7 @@ func hotPaths(ctx context.Context, binary, exhibit string) ([]row, error) {
 	if exhibit, err = filepath.Abs(exhibit); err != nil {
 		return nil, err
 	}
-	all := map[string][]float64{}
+	all, size := map[string][]float64{}, map[string]int{}
 	logs := 0
 	err = step("Go benchmarks", func() error {
 		for range hotRounds {
@@ -55,6 +60,7 @@ func hotPaths(ctx context.Context, binary, exhibit string) ([]row, error) {
 			}
 			for name, v := range benchmarks(bytes.NewReader(out)) {
 				all[name] = append(all[name], v["ns/op"])
+				size[name] = int(v["bytes"])
 				if name == "ReplayLogs/ours" {
 					logs = int(v["logs"])
 				}
@@ -81,6 +87,7 @@ func hotPaths(ctx context.Context, binary, exhibit string) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
+		r.OursBytes, r.PeerBytes = size[h.benchmark+"/ours"], size[h.benchmark+"/peer"]
 		rows = append(rows, r)
 	}
 	return rows, nil

@@ -54,8 +54,8 @@ func (r *report) facts() [][2]string {
 	return [][2]string{
 		{"machine", r.Machine.String()},
 		{"commit", r.Commit},
-		{"peers", fmt.Sprintf("%s; %s; go-attestation %s; filippo.io/mldsa %s; jwx %s; biscuit-go %s",
-			r.Peers.Kernel, r.Peers.Stub, r.Peers.GoAttestation, r.Peers.SecondMLDSA, r.Peers.JWX, r.Peers.Biscuit)},
+		{"peers", fmt.Sprintf("%s; %s; go-attestation %s; filippo.io/mldsa %s; jwx %s; biscuit-go %s; macaroon %s",
+			r.Peers.Kernel, r.Peers.Stub, r.Peers.GoAttestation, r.Peers.SecondMLDSA, r.Peers.JWX, r.Peers.Biscuit, r.Peers.Macaroon)},
 		{"turns", fmt.Sprintf("%d of each machine, %d of the Go benchmarks, taken in alternation; %s in all", r.Rounds, hotRounds, r.Took)},
 		{"lost", lost},
 	}
@@ -86,7 +86,13 @@ func (r *report) text() string {
 	for _, row := range r.Rows {
 		table = append(table, row.cells())
 	}
-	widths := make([]int, len(heads))
+	return s.String() + alignedTable(table) + r.tokenText()
+}
+
+// alignedTable puts columns below each other; the first line is the head.
+func alignedTable(table [][]string) string {
+	var s strings.Builder
+	widths := make([]int, len(table[0]))
 	for _, line := range table {
 		for i, c := range line {
 			widths[i] = max(widths[i], len(c))
@@ -122,7 +128,7 @@ strayed from it. Less is better; a row in which AIOS took longer is marked LOST.
 	for _, row := range r.Rows {
 		s.WriteString("| " + strings.Join(row.cells(), " | ") + " |\n")
 	}
-	s.WriteString(r.goals() + `
+	s.WriteString(r.tokenMarkdown() + r.goals() + `
 ## What is compared with what
 
 - **System calls**: a loop of the bare call in assembly, in ring 3 of each kernel, in batches of about 50 ms; the two
@@ -146,9 +152,12 @@ strayed from it. Less is better; a row in which AIOS took longer is marked LOST.
   passes through two processes: each frame goes from the kernel to netd by a call that wakes a goroutine, through a
   TCP/IP stack in Go, and from there in messages of up to 32 KiB, which are copied into the kernel and out of it again, to the client.
   What that buys is that nothing in ring 0 parses what comes from the network.
-- **Tokens**: all three name agent, host, times and rights, and are checked for them. Ours is signed with ML-DSA-65 and is
-  ten times as long; the others' signatures are ES256 and Ed25519, which a quantum computer could forge. Signature keys
-  are parsed before. What the libraries cost beside the signature counts: that is what an application pays.
+- **Tokens**: all four name agent, host, times and rights, and are checked for them. Passed on, they have three of the four
+  rights and half the time left, each time again; ours names the key of each receiver besides, who alone can pass it on,
+  while whoever has a Biscuit or a macaroon can. A JWT cannot be narrowed by its holder. Ours is signed with ML-DSA-65 and
+  is ten times as long; ES256 and Ed25519 are signatures that a quantum computer could forge; a macaroon is a chain of
+  HMACs, which none could, but whoever verifies it can make others. Issuers' keys are parsed before. What the libraries
+  cost beside the signature counts: that is what an application pays.
 - **Reset to verdict**: from the start of QEMU until a verifier has the host's quote, has appraised it and has said
   "affirming" (` + "`aios up --once`" + `, image built, host enrolled), beside the time until Debian's kernel runs the first
   program of its initial RAM disk, and proves nothing. That kernel is a signed unified kernel image with systemd's EFI
