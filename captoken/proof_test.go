@@ -108,6 +108,9 @@ func TestProve(t *testing.T) {
 // What is accepted as a proof re-encodes to the same bytes.
 func FuzzProof(f *testing.F) {
 	f.Add(encodeProof(testHost, testNonce("proof"), [32]byte{1}))
+	for _, payload := range vectorPayloads(f) {
+		f.Add(payload)
+	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if host, nonce, token, err := decodeProof(payload); err == nil && !bytes.Equal(encodeProof(host, nonce, token), payload) {
 			t.Fatalf("%x is written differently", payload)

@@ -178,6 +178,9 @@ func FuzzRevocations(f *testing.F) {
 	f.Add(l.encode())
 	l.Revoke([]ID{{1}}, nil, []string{"a"})
 	f.Add(l.encode())
+	for _, payload := range vectorPayloads(f) {
+		f.Add(payload)
+	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if l, err := decodeRevocations(payload); err == nil && !bytes.Equal(l.encode(), payload) {
 			t.Fatalf("%x is written differently", payload)

@@ -191,13 +191,13 @@ func TestThumbprintOfExample(t *testing.T) {
 func reencode(t testing.TB, raw []byte, s sign1, k kind, payload []byte) []byte {
 	t.Helper()
 	header := cbor.AppendMap(nil, 3)
-	if k == kindDelegation {
+	if k.carriesKey() {
 		header = cbor.AppendMap(nil, 4)
 	}
 	header = cbor.AppendInt(cbor.AppendInt(header, headerAlgorithm), int64(s.algorithm))
 	header = cbor.AppendBytes(cbor.AppendInt(header, headerKeyID), s.keyID[:])
 	header = cbor.AppendText(cbor.AppendInt(header, headerType), string(k))
-	if k == kindDelegation {
+	if k.carriesKey() {
 		header = cbor.AppendBytes(cbor.AppendInt(header, headerKey), s.key)
 	}
 	b := cbor.AppendArray(cbor.AppendTag(nil, tagSign1), 4)
@@ -205,8 +205,8 @@ func reencode(t testing.TB, raw []byte, s sign1, k kind, payload []byte) []byte 
 	return cbor.AppendBytes(cbor.AppendBytes(b, payload), s.signature)
 }
 
-// What has the form of a token, lease, command or receipt is written again to the same
-// bytes: nobody can change a byte without changing what it says.
+// What has the form of a token, lease, command, proof, revocation list or receipt is
+// written again to the same bytes: nobody can change a byte without changing what it says.
 func FuzzOneForm(f *testing.F) {
 	token := mint(f, nil)
 	f.Add([]byte(token))
@@ -259,6 +259,17 @@ func FuzzOneForm(f *testing.F) {
 				t.Fatalf("command %x is written differently", b)
 			}
 		}
+		if s, err := readSign1(b, proofName, kindProof); err == nil && s.end(b, proofName) == nil {
+			if host, nonce, token, err := decodeProof(s.payload); err == nil && !bytes.Equal(reencode(t, b, s, kindProof, encodeProof(host, nonce, token)), b) {
+				t.Fatalf("proof %x is written differently", b)
+			}
+		}
+		if l, err := ReadRevocations(b); err == nil {
+			s, _ := readSign1(b, revocationName, kindRevocations)
+			if !bytes.Equal(reencode(t, b, s, kindRevocations, l.encode()), b) {
+				t.Fatalf("revocation list %x is written differently", b)
+			}
+		}
 		if r, err := ParseReceipt(b); err == nil {
 			if again, err := r.Encode(); err != nil || !bytes.Equal(again, b) {
 				t.Fatalf("receipt %x is written %x, %v", b, again, err)
@@ -274,6 +285,10 @@ func FuzzClaims(f *testing.F) {
 	f.Add(c.encode(), false)
 	d := testDelegation(f, "worker", 2)
 	f.Add(d.encode([32]byte{1}), true)
+	for _, payload := range vectorPayloads(f) {
+		f.Add(payload, false)
+		f.Add(payload, true)
+	}
 	f.Fuzz(func(t *testing.T, payload []byte, delegation bool) {
 		c, parent, err := decodeClaims(payload, "token", delegation)
 		if err != nil {
