@@ -145,7 +145,10 @@ func edge(s Choices) uint64 { return edges[s.IntN(len(edges))] }
 
 // value is one that is no address.
 func (a *Arg) value(s Choices, w World, bad bool) uint64 {
-	if bad {
+	switch {
+	case a.Class == Timeout: // none is bad, but the program has to go on
+		return w.Timeout(s)
+	case bad:
 		return a.badValue(s)
 	}
 	switch a.Class {
@@ -156,8 +159,6 @@ func (a *Arg) value(s Choices, w World, bad bool) uint64 {
 			return 0
 		}
 		return uint64(s.IntN(int(a.Max) + 1))
-	case Timeout:
-		return w.Timeout(s)
 	case Op:
 		return 1 + uint64(s.IntN(int(a.Max)))
 	case Offset:

@@ -87,6 +87,8 @@ func ok(a *Arg, v uint64) bool {
 		return int64(v) >= 0
 	case Rights:
 		return v&^uint64(abi.AllRights) == 0
+	case Timeout:
+		return v == 7
 	}
 	return true
 }
