@@ -10,6 +10,7 @@ type LeaseRequest struct {
 	Seen   uint64     `cbor:"5,keyasint"` // highest revocation sequence that it has seen
 	Tokens [][16]byte `cbor:"6,keyasint"` // ids of the tokens that it holds
 	List   uint64     `cbor:"7,keyasint"` // sequence of the revocation list that it holds, 0: none
+	Holder [32]byte   `cbor:"8,keyasint"` // thumbprint of the key that is to hold its tokens
 }
 
 // Grant is what a good verdict brings.

@@ -22,12 +22,13 @@ const (
 const (
 	AuthorityRequest     = 1  // () -> reason, nonce (32), boot id, TPM reset count, id of the lease that is held (zeros: none), highest revocation sequence, ids of the tokens that are held (16 bytes each), sequence of the revocation list that is held
 	AuthorityLease       = 2  // (lease) -> reason
-	AuthorityToken       = 3  // (token) -> reason
+	AuthorityToken       = 3  // (token, proof of possession over the nonce) -> reason; the nonce is spent, whatever comes of it
 	AuthorityOrders      = 4  // (sequence, one byte: 1 if no agent may run, names of agents that may not, each with a newline) -> reason; what it forbids is gone when it returns
 	AuthorityStart       = 5  // (agent) -> reason, instance
 	AuthorityKill        = 6  // (command id, agent or nothing for all) -> reason, receipt...; what it names is gone when it returns
 	AuthorityQuote       = 7  // (nonce (32), receipt) -> reason, TPMS_ATTEST, TPMT_SIGNATURE, 24 PCR values; only for a receipt of this kernel
 	AuthorityWatch       = 8  // (number, nanoseconds) -> reason, event...; waits until there is an event of a higher number
+	AuthorityNonce       = 9  // () -> reason, nonce (32) for the proof of possession of one token; the one before is worth nothing then
 	AuthorityRevocations = 10 // (revocation list) -> reason; what hangs from what it names is gone when it returns
 )
 

@@ -69,9 +69,10 @@ type Authority struct {
 	order    []*agent // as in the manifest
 	runs     uint64   // instances that there were
 	list     *captoken.RevocationState
-	ended    captoken.ID // lease that was held and revoked
-	ordered  uint64      // sequence of the newest orders
-	stopAll  bool        // orders say that no agent may run
+	ended    captoken.ID              // lease that was held and revoked
+	ordered  uint64                   // sequence of the newest orders
+	nonce    [captoken.NonceSize]byte // for the next token's proof of possession, zeros: none is open
+	stopAll  bool                     // orders say that no agent may run
 	receipts receipts
 	events   events
 	lines    []string // for the log, once mu is free

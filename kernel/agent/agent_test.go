@@ -203,7 +203,7 @@ func TestMalformed(t *testing.T) {
 			op     uint32
 			fields [][]byte
 		}{
-			{0, nil}, {9, nil}, {abi.AuthorityRequest, [][]byte{{}}}, {abi.AuthorityLease, nil}, {abi.AuthorityToken, [][]byte{{}, {}}},
+			{0, nil}, {11, nil}, {abi.AuthorityNonce, [][]byte{{}}}, {abi.AuthorityRequest, [][]byte{{}}}, {abi.AuthorityLease, nil}, {abi.AuthorityToken, [][]byte{{}}}, {abi.AuthorityToken, [][]byte{{}, {}, {}}},
 			{abi.AuthorityStart, nil}, {abi.AuthorityKill, [][]byte{id[:15], {}}}, {abi.AuthorityKill, [][]byte{id}},
 			{abi.AuthorityQuote, [][]byte{id, {}}}, {abi.AuthorityWatch, [][]byte{id[:8]}}, {abi.AuthorityWatch, [][]byte{id, id}},
 			{abi.AuthorityOrders, [][]byte{id[:8], {2}, nil}}, {abi.AuthorityOrders, [][]byte{id[:8], nil, nil}},
@@ -468,7 +468,9 @@ func TestNoIdentity(t *testing.T) {
 // or is held by it.
 func FuzzAuthority(f *testing.F) {
 	v := agenttest.New(func() time.Duration { return time.Second })
-	f.Add(uint32(abi.AuthorityToken), abi.Message(v.Token("hello", nil)))
+	token := v.Token("hello", nil)
+	f.Add(uint32(abi.AuthorityToken), abi.Message(token, v.Proof(token, bytes.Repeat([]byte{1}, 32))))
+	f.Add(uint32(abi.AuthorityNonce), []byte{})
 	f.Add(uint32(abi.AuthorityOrders), abi.Message(u64(1), []byte{1}, []byte("hello\n")))
 	f.Add(uint32(abi.AuthorityRevocations), abi.Message(v.Revocations(func(l *captoken.RevocationList) { l.Sequence = 1 })))
 	f.Add(uint32(abi.AuthorityKill), abi.Message(bytes.Repeat([]byte{1}, 16), nil))

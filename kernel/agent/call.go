@@ -27,11 +27,17 @@ func (a *Authority) Authority(ctx context.Context, op uint32, request []byte) ([
 		}
 		err = a.TakeLease(ctx, f[0])
 	case abi.AuthorityToken:
-		f, e := abi.Fields(request, 1)
+		f, e := abi.Fields(request, 2)
 		if e != nil {
 			return nil, e
 		}
-		err = a.TakeToken(captoken.Token(f[0]))
+		err = a.TakeToken(captoken.Token(f[0]), f[1])
+	case abi.AuthorityNonce:
+		if _, e := abi.Fields(request, 0); e != nil {
+			return nil, e
+		}
+		nonce := a.Nonce()
+		fields = [][]byte{nonce[:]}
 	case abi.AuthorityOrders:
 		o, e := parseOrders(request)
 		if e != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,6 +59,7 @@ type machine struct {
 	slow    chan struct{} // what the log waits for before a line of an agent's end
 	linger  time.Duration
 	quotes  int
+	drawn   atomic.Uint64 // random numbers
 
 	mu    sync.Mutex
 	lines []string
@@ -100,7 +102,7 @@ func newMachine(t *testing.T) *machine {
 			return d[:], []byte("signature"), []byte("values"), nil
 		},
 		Now:    now,
-		Random: func(b []byte) { copy(b, "nonce"); b[31] = byte(time.Since(m.boot) / time.Second) },
+		Random: func(b []byte) { binary.LittleEndian.PutUint64(b, m.drawn.Add(1)); b[31] = 1 },
 		NewPID: func() int { pids++; return pids },
 		Start: func(c process.Config) (Process, error) {
 			if m.wait != nil {
@@ -154,8 +156,16 @@ func on(t *testing.T, f func(m *machine)) {
 	})
 }
 
-// call makes the system call.
+// call makes the system call. A token comes with the holder's proof, unless another one
+// is given.
 func (m *machine) call(op uint32, fields ...[]byte) ([][]byte, error) {
+	if op == abi.AuthorityToken && len(fields) == 1 {
+		nonce, err := m.call(abi.AuthorityNonce)
+		if err != nil {
+			return nil, err
+		}
+		fields = [][]byte{fields[0], m.v.Proof(fields[0], nonce[0])}
+	}
 	return agenttest.Answer(m.Authority.Authority(m.Context(), op, abi.Message(fields...)))
 }
 

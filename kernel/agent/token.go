@@ -95,15 +95,34 @@ func given(ok bool, r abi.Rights) abi.Rights {
 // needed are the rights without which no agent can run: its process needs memory.
 const needed = captoken.RightMemory
 
-// TakeToken verifies a token, once, and installs it. For an agent that runs it takes the
-// place of the one before: what that admitted and it does not is lost, nothing is won,
-// and the end moves.
-func (a *Authority) TakeToken(raw captoken.Token) error {
+// Nonce makes one up for the proof of possession of the next token. There is one at a
+// time: it takes the place of the one before, and one attempt spends it.
+func (a *Authority) Nonce() [captoken.NonceSize]byte {
+	a.mu.Lock()
+	defer a.unlock()
+	a.c.Random(a.nonce[:])
+	return a.nonce
+}
+
+// spend is the nonce that is open, for one attempt, whatever comes of it.
+func (a *Authority) spend() (nonce [captoken.NonceSize]byte) {
+	a.mu.Lock()
+	defer a.unlock()
+	nonce, a.nonce = a.nonce, nonce
+	return nonce
+}
+
+// TakeToken verifies a token, once, and installs it. proof says that whoever brings it
+// has the key of its holder: of the last delegation's, if there are some. For an agent
+// that runs the token takes the place of the one before: what that admitted and it does
+// not is lost, nothing is won, and the end moves.
+func (a *Authority) TakeToken(raw captoken.Token, proof []byte) error {
+	nonce := a.spend()
 	now, err := a.lockIdentified()
 	if err != nil {
 		return a.refuse("token refused", err)
 	}
-	err = a.takeToken(raw, now)
+	err = a.takeToken(raw, proof, nonce, now)
 	a.unlock()
 	if err != nil {
 		return a.refuse("token refused", err)
@@ -111,7 +130,7 @@ func (a *Authority) TakeToken(raw captoken.Token) error {
 	return nil
 }
 
-func (a *Authority) takeToken(raw captoken.Token, now time.Duration) error {
+func (a *Authority) takeToken(raw captoken.Token, proof []byte, nonce [captoken.NonceSize]byte, now time.Duration) error {
 	if err := a.held(now); err != nil {
 		return fmt.Errorf("token: %w", err)
 	}
@@ -125,6 +144,9 @@ func (a *Authority) takeToken(raw captoken.Token, now time.Duration) error {
 		Lease: a.state.ID(now), Rights: needed, Revoked: stopped{a},
 	})
 	if err != nil {
+		return err
+	}
+	if err := captoken.VerifyProof(proof, raw, grant, nonce); err != nil {
 		return err
 	}
 	g := a.agents[grant.Subject]

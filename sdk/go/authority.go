@@ -107,9 +107,21 @@ func (a Authority) Lease(signed []byte) error {
 	return err
 }
 
-// Token brings a signed token.
-func (a Authority) Token(signed []byte) error {
-	_, err := a.ask(abi.AuthorityToken, "take a token", signed)
+// Nonce has the kernel make one up for the proof of possession of one token.
+func (a Authority) Nonce() (nonce [32]byte, err error) {
+	f, err := a.ask(abi.AuthorityNonce, "make a nonce for a token")
+	if err == nil && (len(f) != 1 || len(f[0]) != len(nonce)) {
+		err = fmt.Errorf("make a nonce for a token: the kernel's answer: %w", abi.ErrField)
+	}
+	if err != nil {
+		return nonce, err
+	}
+	return [32]byte(f[0]), nil
+}
+
+// Token brings a signed token, and its holder's proof over the nonce (captoken.Prove).
+func (a Authority) Token(signed, proof []byte) error {
+	_, err := a.ask(abi.AuthorityToken, "take a token", signed, proof)
 	return err
 }
 

@@ -197,7 +197,7 @@ ATTEST_RANDOM = 4
 AUTHORITY_REQUEST = 1
 #: (lease) -> reason
 AUTHORITY_LEASE = 2
-#: (token) -> reason
+#: (token, proof of possession over the nonce) -> reason; the nonce is spent, whatever comes of it
 AUTHORITY_TOKEN = 3
 #: (sequence, one byte: 1 if no agent may run, names of agents that may not, each with a newline) -> reason; what it forbids is gone when it returns
 AUTHORITY_ORDERS = 4
@@ -209,6 +209,8 @@ AUTHORITY_KILL = 6
 AUTHORITY_QUOTE = 7
 #: (number, nanoseconds) -> reason, event...; waits until there is an event of a higher number
 AUTHORITY_WATCH = 8
+#: () -> reason, nonce (32) for the proof of possession of one token; the one before is worth nothing then
+AUTHORITY_NONCE = 9
 #: (revocation list) -> reason; what hangs from what it names is gone when it returns
 AUTHORITY_REVOCATIONS = 10
 

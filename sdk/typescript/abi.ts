@@ -180,7 +180,7 @@ export const ATTEST_RANDOM = 4;
 export const AUTHORITY_REQUEST = 1;
 /** (lease) -> reason */
 export const AUTHORITY_LEASE = 2;
-/** (token) -> reason */
+/** (token, proof of possession over the nonce) -> reason; the nonce is spent, whatever comes of it */
 export const AUTHORITY_TOKEN = 3;
 /** (sequence, one byte: 1 if no agent may run, names of agents that may not, each with a newline) -> reason; what it forbids is gone when it returns */
 export const AUTHORITY_ORDERS = 4;
@@ -192,6 +192,8 @@ export const AUTHORITY_KILL = 6;
 export const AUTHORITY_QUOTE = 7;
 /** (number, nanoseconds) -> reason, event...; waits until there is an event of a higher number */
 export const AUTHORITY_WATCH = 8;
+/** () -> reason, nonce (32) for the proof of possession of one token; the one before is worth nothing then */
+export const AUTHORITY_NONCE = 9;
 /** (revocation list) -> reason; what hangs from what it names is gone when it returns */
 export const AUTHORITY_REVOCATIONS = 10;
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"aios/captoken"
 	"aios/evidence"
 	aios "aios/sdk/go"
 )
@@ -21,7 +22,8 @@ type tpm interface {
 type authority interface {
 	Request() (*aios.LeaseRequest, error)
 	Lease(signed []byte) error
-	Token(signed []byte) error
+	Nonce() ([32]byte, error)
+	Token(signed, proof []byte) error
 	Revocations(list []byte) error
 	Orders(aios.Orders) error
 	Start(agent string) (instance uint64, err error)
@@ -33,8 +35,9 @@ type authority interface {
 // attester answers requests.
 type attester struct {
 	tpm             tpm
-	authority       authority     // nil: there is no verifier to grant anything
-	uptime          func() uint64 // nanoseconds since boot
+	authority       authority       // nil: there is no verifier to grant anything
+	holder          captoken.Signer // the host's key, which holds the tokens that it is granted
+	uptime          func() uint64   // nanoseconds since boot
 	eventLog        []byte
 	manifest        []byte
 	manifestVersion uint64

@@ -18,6 +18,7 @@ import (
 	"os"
 
 	"aios/boot/manifest"
+	"aios/captoken"
 	"aios/evidence"
 	"aios/kernel/abi"
 	aios "aios/sdk/go"
@@ -100,6 +101,11 @@ func open() (*attester, *manifest.Manifest, error) {
 			return nil, nil, err
 		}
 		a.authority = authority
+		// A new one with each start, of the kernel's random numbers, and in memory alone:
+		// the tokens that the kernel has taken go on, and the next ones are for this key.
+		if a.holder, err = captoken.GenerateKey(captoken.MLDSA65); err != nil {
+			return nil, nil, err
+		}
 	}
 	return a, m, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"aios/captoken"
 	"aios/evidence"
 	aios "aios/sdk/go"
 )
@@ -49,7 +50,11 @@ func connect(t *testing.T, f fakeTPM) *evidence.Client {
 }
 
 func newAttester(f fakeTPM) *attester {
-	return &attester{tpm: f, uptime: func() uint64 { return 5 }, eventLog: []byte("log"), manifest: []byte("m"), manifestVersion: 7,
+	holder, err := captoken.GenerateKey(captoken.MLDSA65)
+	if err != nil {
+		panic(err)
+	}
+	return &attester{tpm: f, holder: holder, uptime: func() uint64 { return 5 }, eventLog: []byte("log"), manifest: []byte("m"), manifestVersion: 7,
 		admitted: make(chan struct{}, 1)}
 }
 

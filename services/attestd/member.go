@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 
+	"aios/captoken"
 	"aios/evidence"
 	aios "aios/sdk/go"
 )
@@ -57,7 +59,8 @@ func (m *member) evidence(nonce []byte) (*evidence.Response, error) {
 		return nil, err
 	}
 	return m.challenge(nonce, m.binding, &evidence.LeaseRequest{
-		Nonce: r.Nonce, Boot: r.Boot, Resets: r.Resets, Held: r.Held, Seen: r.Seen, Tokens: r.Tokens, List: r.List})
+		Nonce: r.Nonce, Boot: r.Boot, Resets: r.Resets, Held: r.Held, Seen: r.Seen, Tokens: r.Tokens, List: r.List,
+		Holder: m.holder.Public().Thumbprint()})
 }
 
 // grant hands the kernel what the verdict brought: what is revoked first, so that
@@ -75,7 +78,7 @@ func (m *member) grant(g *evidence.Grant) (*evidence.Response, error) {
 	}
 	if try(m.revocations(&g.Orders)) && try(m.authority.Orders(ordersOf(&g.Orders))) && try(m.authority.Lease(g.Lease)) {
 		for _, t := range g.Tokens {
-			try(m.authority.Token(t))
+			try(m.token(t))
 		}
 		for _, agent := range g.Start {
 			_, err := m.authority.Start(agent)
@@ -83,6 +86,22 @@ func (m *member) grant(g *evidence.Grant) (*evidence.Response, error) {
 		}
 	}
 	return &evidence.Response{Granted: granted}, nil
+}
+
+// token brings the kernel a token with the proof that this host holds it.
+func (m *member) token(t captoken.Token) error {
+	nonce, err := m.authority.Nonce()
+	if err != nil {
+		return err
+	}
+	proof, err := captoken.Prove(m.holder, t, nonce)
+	switch {
+	case errors.Is(err, captoken.ErrIssuer):
+		return fmt.Errorf("prove a token: %w; if its assignment names a holder, that one has to delegate it to this host's key first: leave the holder out for a token that the host itself holds", err)
+	case err != nil:
+		return fmt.Errorf("prove a token: %w", err)
+	}
+	return m.authority.Token(t, proof)
 }
 
 // revocations hands the kernel the revocation list, if one came.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"aios/captoken"
 	"aios/captoken/mldsa"
 	"aios/evidence"
 	aios "aios/sdk/go"
@@ -21,6 +22,20 @@ type fakeKernel struct {
 	told   []string
 	refuse string // what is refused, by the word that it is noted with
 	events chan aios.AgentEvent
+
+	nonces       byte   // that there were
+	token, proof []byte // the last ones
+}
+
+// tokenFor is one that a key holds.
+func tokenFor(t *testing.T, holder captoken.Thumbprint) captoken.Token {
+	t.Helper()
+	token, err := captoken.Mint(captoken.NewPrivateKey(identity(t, 9)), captoken.Claims{Subject: "hello", Audience: "host-0123456789abcdef", Rights: captoken.RightMemory,
+		NotBefore: time.Unix(0, 0), Expires: time.Unix(60, 0), Lease: captoken.ID{1}, Holder: holder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }
 
 func (k *fakeKernel) note(words ...string) error {
@@ -45,7 +60,14 @@ func (k *fakeKernel) Request() (*aios.LeaseRequest, error) {
 	return &aios.LeaseRequest{Nonce: [32]byte{1}, Boot: [16]byte{2}, Resets: 3, Seen: 4, Tokens: [][16]byte{{5}}, List: 6}, k.note("request")
 }
 func (k *fakeKernel) Lease(signed []byte) error { return k.note("lease", string(signed)) }
-func (k *fakeKernel) Token(signed []byte) error { return k.note("token", string(signed)) }
+func (k *fakeKernel) Nonce() ([32]byte, error) {
+	k.nonces++
+	return [32]byte{k.nonces}, k.note("nonce")
+}
+func (k *fakeKernel) Token(signed, proof []byte) error {
+	k.token, k.proof = signed, proof
+	return k.note("token")
+}
 func (k *fakeKernel) Revocations(list []byte) error {
 	return k.note("revocations", string(list))
 }
@@ -175,7 +197,7 @@ func TestMember(t *testing.T) {
 	}
 	nonce := bytes.Repeat([]byte{9}, evidence.NonceSize)
 	e, err := c.Challenge(ctx, nonce)
-	if err != nil || e.Request == nil || e.Request.Boot != [16]byte{2} || e.Request.Resets != 3 || e.Request.List != 6 || len(e.Request.Tokens) != 1 {
+	if err != nil || e.Request == nil || e.Request.Boot != [16]byte{2} || e.Request.Resets != 3 || e.Request.List != 6 || e.Request.Holder != a.holder.Public().Thumbprint() || len(e.Request.Tokens) != 1 {
 		t.Fatalf("challenge: %+v, %v", e, err)
 	}
 	asked, _ := evidence.Qualify(nonce, c.Binding(), e.Request)
@@ -183,11 +205,12 @@ func TestMember(t *testing.T) {
 		t.Error("the quote is not over nonce, connection and lease request")
 	}
 	k.take()
-	g, err := c.Grant(ctx, &evidence.Grant{Lease: []byte("L"), Tokens: [][]byte{[]byte("T")}, Orders: evidence.Orders{List: []byte("R"), Agents: []string{"x"}}, Start: []string{"hello"}})
+	token := tokenFor(t, a.holder.Public().Thumbprint())
+	g, err := c.Grant(ctx, &evidence.Grant{Lease: []byte("L"), Tokens: [][]byte{token}, Orders: evidence.Orders{List: []byte("R"), Agents: []string{"x"}}, Start: []string{"hello"}})
 	if err != nil || len(g.Refused) != 0 {
 		t.Errorf("grant: %+v, %v", g, err)
 	}
-	if got := k.take(); got != "revocations R, orders x, lease L, token T, start hello" {
+	if got := k.take(); got != "revocations R, orders x, lease L, nonce, token, start hello" {
 		t.Errorf("the kernel was told: %s", got)
 	}
 	o, err := c.Orders(ctx, &evidence.Orders{List: []byte("S"), Agents: []string{"a", "b"}, Kills: []evidence.Kill{{Command: [16]byte{7}, Agents: []string{"a", "b"}, Nonce: [32]byte{'n'}}}})
@@ -238,19 +261,50 @@ func TestKernelRefuses(t *testing.T) {
 		{"revocations", "revocations R"},
 		{"orders", "revocations R, orders "},
 		{"lease", "revocations R, orders , lease L"},
-		{"token", "revocations R, orders , lease L, token T, start hello"},
-		{"start", "revocations R, orders , lease L, token T, start hello"},
+		{"nonce", "revocations R, orders , lease L, nonce, start hello"},
+		{"token", "revocations R, orders , lease L, nonce, token, start hello"},
+		{"start", "revocations R, orders , lease L, nonce, token, start hello"},
 	} {
 		k := &fakeKernel{refuse: c.refuse}
 		m := &member{attester: newAttester(fakeTPM{}), log: &log{}}
 		m.authority = k
-		r, err := m.grant(&evidence.Grant{Lease: []byte("L"), Tokens: [][]byte{[]byte("T")}, Orders: evidence.Orders{List: []byte("R")}, Start: []string{"hello"}})
+		r, err := m.grant(&evidence.Grant{Lease: []byte("L"), Tokens: [][]byte{tokenFor(t, m.holder.Public().Thumbprint())}, Orders: evidence.Orders{List: []byte("R")}, Start: []string{"hello"}})
 		if err != nil || len(r.Granted.Refused) != 1 || !strings.Contains(r.Granted.Refused[0], c.refuse) {
 			t.Errorf("%s: %+v, %v", c.refuse, r, err)
 		}
 		if got := k.take(); got != c.told {
 			t.Errorf("%s: the kernel was told %q, want %q", c.refuse, got, c.told)
 		}
+	}
+}
+
+// Each token is proven over a nonce of its own, with the key that the lease request names;
+// one that another key holds is refused, and what to do is said.
+func TestProvesTokens(t *testing.T) {
+	k := &fakeKernel{}
+	m := &member{attester: newAttester(fakeTPM{}), log: &log{}}
+	m.authority = k
+	for range 2 {
+		token := tokenFor(t, m.holder.Public().Thumbprint())
+		if err := m.token(token); err != nil {
+			t.Fatal(err)
+		}
+		_, left, err := captoken.Read(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := captoken.VerifyProof(k.proof, token, left, [32]byte{k.nonces}); err != nil || !bytes.Equal(k.token, token) {
+			t.Errorf("proof: %v", err)
+		}
+	}
+	k.take()
+	other := tokenFor(t, captoken.NewPrivateKey(identity(t, 5)).Public().Thumbprint())
+	r, err := m.grant(&evidence.Grant{Tokens: [][]byte{other}})
+	if err != nil || len(r.Granted.Refused) != 1 || !strings.Contains(r.Granted.Refused[0], "has to delegate it to this host's key first") || k.nonces != 3 {
+		t.Errorf("a token of another holder: %+v, %v", r, err)
+	}
+	if got := k.take(); strings.Contains(got, "token") {
+		t.Errorf("the kernel was told: %s", got)
 	}
 }
 

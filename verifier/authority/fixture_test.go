@@ -275,9 +275,9 @@ func (h *host) mono() time.Duration { return h.w.now.Sub(h.start) }
 
 func (h *host) request(agents ...string) Request {
 	h.nonce++
-	q := Request{Nonce: [32]byte{h.nonce, 1}, Boot: h.boot.ID, Held: h.state.ID(h.mono()), Seen: h.state.Sequence(), List: h.list.Sequence}
+	q := Request{Nonce: [32]byte{h.nonce, 1}, Boot: h.boot.ID, Held: h.state.ID(h.mono()), Seen: h.state.Sequence(), List: h.list.Sequence, Holder: holder}
 	for _, a := range agents {
-		q.Agents = append(q.Agents, Assignment{Agent: a, Holder: holder, Rights: captoken.RightLog})
+		q.Agents = append(q.Agents, Assignment{Agent: a, Rights: captoken.RightLog})
 	}
 	for _, t := range h.held {
 		q.Tokens = append(q.Tokens, t)

@@ -19,6 +19,8 @@ type Request struct {
 	Seen uint64
 	// List is the sequence of the revocation list that it holds, 0 if it has none.
 	List uint64
+	// Holder is the thumbprint of the host's key, which holds its tokens.
+	Holder captoken.Thumbprint
 	// Agents are assigned to the host; not the host's word, but the caller's.
 	Agents []Assignment
 }
@@ -26,7 +28,7 @@ type Request struct {
 // Assignment is an agent and what it may do.
 type Assignment struct {
 	Agent  string
-	Holder captoken.Thumbprint // of the agent's key
+	Holder captoken.Thumbprint // zeros: the host's key
 	Rights captoken.Rights
 	Scopes captoken.Scopes
 	Quotas captoken.Quotas
@@ -205,6 +207,13 @@ func (a *Authority) tokens(g *Granted, next *hostEntry, q Request, now time.Time
 			continue
 		case mine >= maxTokens:
 			g.Withheld[s.Agent] = fmt.Sprintf("%d of its tokens are in force and the host says it holds none of them: the answers do not reach it", mine)
+			continue
+		}
+		if s.Holder == (captoken.Thumbprint{}) {
+			s.Holder = q.Holder
+		}
+		if s.Holder == (captoken.Thumbprint{}) {
+			g.Withheld[s.Agent] = "the host names no key that could hold a token"
 			continue
 		}
 		token, entry, err := a.mint(next, s, now)

@@ -220,6 +220,41 @@ func TestDenied(t *testing.T) {
 	}
 }
 
+// A token is for the host's key, unless its assignment names another holder; without
+// either there is none.
+func TestHolder(t *testing.T) {
+	w := newWorld(t)
+	h := w.host("host-1")
+	own, other := key("own").Public().Thumbprint(), key("other").Public().Thumbprint()
+	for name, c := range map[string]struct {
+		request, assigned, want captoken.Thumbprint
+	}{
+		"of the host":                         {own, captoken.Thumbprint{}, own},
+		"assigned":                            {own, other, other},
+		"assigned, to a host that names none": {captoken.Thumbprint{}, other, other},
+		"none":                                {},
+	} {
+		q := h.request("a")
+		q.Held, q.Tokens, q.Holder, q.Agents[0].Holder = captoken.ID{}, nil, c.request, c.assigned // a lease of its own each time
+		g, err := w.a.Grant(w.verdict("host-1"), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.want == (captoken.Thumbprint{}) {
+			if len(g.Tokens) != 0 || !strings.Contains(g.Withheld["a"], "names no key") {
+				t.Errorf("%s: %d tokens, withheld %v", name, len(g.Tokens), g.Withheld)
+			}
+			continue
+		}
+		if len(g.Tokens) != 1 {
+			t.Fatalf("%s: withheld %v", name, g.Withheld)
+		}
+		if _, left, err := captoken.Read(g.Tokens[0]); err != nil || left.Holder != c.want {
+			t.Errorf("%s: holder %v, want %v, %v", name, left.Holder, c.want, err)
+		}
+	}
+}
+
 // One agent that cannot have a token does not keep the others from theirs.
 func TestWithheld(t *testing.T) {
 	w := newWorld(t)

@@ -23,7 +23,7 @@ type Assignment struct {
 	Rights []string `json:"rights" doc:"log, clock, random, send, receive, transfer, memory, share, service, connect, listen, device, spawn, lifecycle, kill, crypto, attest"`
 	Scopes *Scopes  `json:"scopes,omitempty" doc:"What the rights reach; nothing that is not listed"`
 	Quotas *Quotas  `json:"quotas,omitempty" doc:"Zero is none"`
-	Holder string   `json:"holder,omitempty" doc:"SHA-256 thumbprint of the agent's COSE key, 64 hex digits; without it nobody can pass the token on"`
+	Holder string   `json:"holder,omitempty" doc:"SHA-256 thumbprint of the COSE key that holds the token, 64 hex digits; without it the host's own. A host takes a token that another key holds only once that key has delegated it to the host's"`
 	Depth  uint8    `json:"depth,omitempty" doc:"How many delegations may follow; needs a holder" maximum:"8"`
 }
 
@@ -51,10 +51,6 @@ var (
 	ErrNotFound = errors.New("there is none")
 )
 
-// noHolder stands in tokens of agents that have no key: it is the thumbprint of nothing,
-// so nobody can sign a delegation under it.
-var noHolder = captoken.Thumbprint{'n', 'o', ' ', 'k', 'e', 'y'}
-
 var (
 	validDocument = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 	validLabel    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/=-]{0,62}$`)
@@ -67,7 +63,7 @@ const maxAssignments = 1024
 // grant is what the authority is asked for. key signs a trial token: what can be signed
 // is valid, and nothing else.
 func (a *Assignment) grant(key captoken.Signer) (authority.Assignment, error) {
-	out := authority.Assignment{Agent: a.Agent, Holder: noHolder, Depth: a.Depth}
+	out := authority.Assignment{Agent: a.Agent, Depth: a.Depth}
 	refuse := func(format string, args ...any) (authority.Assignment, error) {
 		return out, fmt.Errorf("assignment of agent %q: %w: %s", a.Agent, ErrInvalid, fmt.Sprintf(format, args...))
 	}
@@ -85,7 +81,7 @@ func (a *Assignment) grant(key captoken.Signer) (authority.Assignment, error) {
 		}
 		out.Holder = captoken.Thumbprint(b)
 	} else if a.Depth > 0 {
-		return refuse("depth expected 0, found %d: without a holder nobody can delegate", a.Depth)
+		return refuse("depth expected 0, found %d: the host's key passes nothing on; name a holder", a.Depth)
 	}
 	for _, h := range a.Hosts {
 		if h != "*" && !validHost.MatchString(h) {
@@ -110,8 +106,12 @@ func (a *Assignment) grant(key captoken.Signer) (authority.Assignment, error) {
 		out.Quotas = captoken.Quotas{MemoryBytes: q.MemoryBytes, CPUMillis: q.CPUMillis, MessagesPerSecond: q.MessagesPerSecond,
 			BytesPerSecond: q.BytesPerSecond, DeviceMillis: q.DeviceMillis}
 	}
+	holder := out.Holder
+	if a.Holder == "" {
+		holder = key.Public().Thumbprint() // in the place of a host's
+	}
 	_, err := captoken.Mint(key, captoken.Claims{Subject: a.Agent, Audience: "host-0000000000000000", Rights: out.Rights, Scopes: out.Scopes,
-		Quotas: out.Quotas, Holder: out.Holder, Depth: out.Depth, NotBefore: time.Unix(0, 0), Expires: time.Unix(1, 0), Lease: captoken.ID{1}})
+		Quotas: out.Quotas, Holder: holder, Depth: out.Depth, NotBefore: time.Unix(0, 0), Expires: time.Unix(1, 0), Lease: captoken.ID{1}})
 	if err != nil {
 		return refuse("%v", err)
 	}

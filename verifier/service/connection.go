@@ -130,7 +130,7 @@ func (c *connection) grant(ctx context.Context, r *session.Result) error {
 	}
 	q := authority.Request{Agents: s.assignments.of(c.id, s.labels.of(c.id))}
 	if r.Request != nil {
-		q.Nonce, q.Boot, q.Held, q.Seen, q.List = r.Request.Nonce, r.Request.Boot, r.Request.Held, r.Request.Seen, r.Request.List
+		q.Nonce, q.Boot, q.Held, q.Seen, q.List, q.Holder = r.Request.Nonce, r.Request.Boot, r.Request.Held, r.Request.Seen, r.Request.List, r.Request.Holder
 		c.listed.Store(q.List)
 		for _, id := range r.Request.Tokens {
 			q.Tokens = append(q.Tokens, id)

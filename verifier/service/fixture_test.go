@@ -48,6 +48,7 @@ var (
 	operatorKey = captoken.NewPrivateKey(key("operator"))
 	readerKey   = captoken.NewPrivateKey(key("reader")) // without the role that may kill
 	strangerKey = captoken.NewPrivateKey(key("stranger"))
+	hostKey     = captoken.NewPrivateKey(key("host"))
 )
 
 func check(t testing.TB, err error) {
@@ -396,7 +397,7 @@ func (h *talk) watch(ctx context.Context, after uint64) (*evidence.Response, err
 
 func (h *talk) challenge(q *evidence.Request) (*evidence.Response, error) {
 	h.nonces++
-	request := &evidence.LeaseRequest{Nonce: [32]byte{h.nonces, 1}, Boot: h.boot.ID, Resets: h.boot.ResetCount, Held: h.lease.ID(h.clock()), Seen: h.lease.Sequence(), Tokens: [][16]byte{}, List: h.listed()}
+	request := &evidence.LeaseRequest{Nonce: [32]byte{h.nonces, 1}, Boot: h.boot.ID, Resets: h.boot.ResetCount, Held: h.lease.ID(h.clock()), Seen: h.lease.Sequence(), Tokens: [][16]byte{}, List: h.listed(), Holder: hostKey.Public().Thumbprint()}
 	for _, id := range h.held {
 		request.Tokens = append(request.Tokens, id)
 	}
@@ -435,6 +436,10 @@ func (h *talk) take(g *evidence.Grant) (*evidence.Response, error) {
 		grant, err := captoken.Verify(raw, captoken.Want{Trusted: []captoken.Issuer{{Key: tokenKey.Public(), Revoked: h.list.List()}}, Host: h.id,
 			Agent: links[0].Subject, Now: now, Lease: h.lease.ID(h.clock()), Rights: captoken.RightLog, Revoked: nobody{}})
 		if err != nil {
+			out.Refused = append(out.Refused, err.Error())
+			continue
+		}
+		if _, err := captoken.Prove(hostKey, raw, [32]byte{1}); err != nil { // a kernel would not take it
 			out.Refused = append(out.Refused, err.Error())
 			continue
 		}

@@ -19,6 +19,7 @@ var epoch = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 type Verifier struct {
 	Key      *captoken.PrivateKey
 	Other    *captoken.PrivateKey // that nobody trusts
+	Holder   *captoken.PrivateKey // of tokens
 	Now      func() time.Duration // since boot, on the host's clock
 	LeaseID  captoken.ID
 	Duration time.Duration // of leases
@@ -39,7 +40,7 @@ func New(now func() time.Duration) *Verifier {
 		}
 		return captoken.NewPrivateKey(k)
 	}
-	return &Verifier{Key: key(1), Other: key(2), Now: now, LeaseID: captoken.ID{1}, Duration: time.Minute, Host: "host-0123456789abcdef"}
+	return &Verifier{Key: key(1), Other: key(2), Holder: key(3), Now: now, LeaseID: captoken.ID{1}, Duration: time.Minute, Host: "host-0123456789abcdef"}
 }
 
 // Time is the verifier's, in whole seconds.
@@ -75,7 +76,7 @@ func (v *Verifier) TokenBy(key captoken.Signer, agent string, change func(*capto
 		Scopes: captoken.Scopes{Peers: captoken.Patterns{"*"}},
 		Quotas: captoken.Quotas{MemoryBytes: 1 << 40, MessagesPerSecond: 1 << 30, BytesPerSecond: 1 << 40},
 		// A second late, since a lease has whole seconds: the host's time is a little behind.
-		NotBefore: v.Time().Add(-time.Second), Expires: v.Time().Add(10 * time.Minute), Epoch: v.Epoch, Lease: v.LeaseID, Holder: captoken.Thumbprint{1},
+		NotBefore: v.Time().Add(-time.Second), Expires: v.Time().Add(10 * time.Minute), Epoch: v.Epoch, Lease: v.LeaseID, Holder: v.Holder.Public().Thumbprint(),
 	}
 	if change != nil {
 		change(&c)
@@ -85,6 +86,17 @@ func (v *Verifier) TokenBy(key captoken.Signer, agent string, change func(*capto
 		panic(err)
 	}
 	return t
+}
+
+// Proof is what the holder signs over a nonce of the host, empty if neither the holder
+// nor Other holds the token.
+func (v *Verifier) Proof(t captoken.Token, nonce []byte) []byte {
+	for _, holder := range []*captoken.PrivateKey{v.Holder, v.Other} {
+		if proof, err := captoken.Prove(holder, t, [32]byte(nonce)); err == nil {
+			return proof
+		}
+	}
+	return nil
 }
 
 // Delegated is a token for the first agent that is passed on from agent to agent, each

@@ -1,6 +1,7 @@
 package ring3
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ func (s *Suite) AgentCases() []Case {
 		{"agent: when its token is revoked, it is gone", s.agentRevoked},
 		{"agent: when its token expires, it is gone", s.agentExpires},
 		{"agent: each bad token is refused, with its reason", s.badTokens},
+		{"agent: a token without its holder's proof over the kernel's nonce is refused, and the nonce is spent", s.proofs},
 		{"agent: nothing begins without the newest revocation list, and no bad list is taken", s.revocationLists},
 		{"agent: a flood of messages and lines stops at its quota, and the host lives", s.agentFloods},
 		{"agent: one that eats memory ends at its token's quota", s.agentEats},
@@ -94,17 +96,11 @@ func (s *Suite) agentKilled() error {
 		if err := a.says(fmt.Sprintf("agent gone agent=%s instance=%d cause=command frames_freed=%d frames_lost=0 handles=%d", name, i+1, r.Frames, r.Handles)); err != nil {
 			return err
 		}
-		for _, c := range []struct {
-			op     uint32
-			fields []byte
-			want   string
-		}{
-			{abi.AuthorityStart, []byte(name), "stopped it"},
-			{abi.AuthorityToken, a.v.Token(name, nil), "revoked"},
-		} {
-			if _, err := a.call(c.op, c.fields); err == nil || !strings.Contains(err.Error(), c.want) {
-				return fmt.Errorf("after the kill: %v, want %q", err, c.want)
-			}
+		if _, err := a.call(abi.AuthorityStart, []byte(name)); err == nil || !strings.Contains(err.Error(), "stopped it") {
+			return fmt.Errorf("a start after the kill: %v", err)
+		}
+		if err := a.token(a.v.Token(name, nil)); err == nil || !strings.Contains(err.Error(), "revoked") {
+			return fmt.Errorf("a token after the kill: %v", err)
 		}
 	}
 	return nil
@@ -212,7 +208,7 @@ func (s *Suite) badTokens() error {
 		{"another issuer", a.v.TokenBy(a.v.Other, "loop", nil), "signed by key"},
 		{"another lease", a.v.Token("loop", func(c *captoken.Claims) { c.Lease = captoken.ID{9} }), "lease expected"},
 	} {
-		if _, err := a.call(abi.AuthorityToken, c.token); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := a.token(c.token); err == nil || !strings.Contains(err.Error(), c.want) {
 			return fmt.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 		if err := a.says("token refused reason="); err != nil {
@@ -222,8 +218,51 @@ func (s *Suite) badTokens() error {
 	if _, err := a.call(abi.AuthorityStart, []byte("loop")); err == nil || !strings.Contains(err.Error(), "no token") {
 		return fmt.Errorf("a start on nothing but bad tokens: %v", err)
 	}
-	if _, err := a.call(abi.AuthorityToken, good); err != nil {
+	if err := a.token(good); err != nil {
 		return fmt.Errorf("the good one: %w", err)
+	}
+	return nil
+}
+
+func (s *Suite) proofs() error {
+	a := s.agents(time.Minute, "loop", "loops")
+	if err := a.attest(); err != nil {
+		return err
+	}
+	token, other := a.v.Token("loop", nil), a.v.Token("loops", nil)
+	held := a.v.Token("loop", func(c *captoken.Claims) { c.Holder = a.v.Other.Public().Thumbprint() })
+	var used []byte
+	for _, c := range []struct {
+		name  string
+		proof func(nonce []byte) []byte
+		want  string
+	}{
+		{"none", func([]byte) []byte { return nil }, "proof of possession"},
+		{"by another key", func(n []byte) []byte { return a.v.Proof(held, n) }, "signer expected"},
+		{"for another token", func(n []byte) []byte { return a.v.Proof(other, n) }, "made for another token"},
+		{"over another nonce", func([]byte) []byte { return a.v.Proof(token, bytes.Repeat([]byte{1}, captoken.NonceSize)) }, "nonce expected"},
+		{"replayed", func(n []byte) []byte {
+			proof := a.v.Proof(token, n)
+			if _, err := a.call(abi.AuthorityToken, token, proof); err != nil {
+				return nil
+			}
+			used = proof
+			return proof
+		}, "nonce expected"},
+	} {
+		nonce, err := a.call(abi.AuthorityNonce)
+		if err != nil {
+			return err
+		}
+		if _, err := a.call(abi.AuthorityToken, token, c.proof(nonce[0])); err == nil || !strings.Contains(err.Error(), c.want) {
+			return fmt.Errorf("a proof %s: %v, want %q", c.name, err, c.want)
+		}
+		if _, err := a.call(abi.AuthorityToken, token, a.v.Proof(token, nonce[0])); err == nil || !strings.Contains(err.Error(), "nonce expected") {
+			return fmt.Errorf("a nonce that was spent on a proof %s: %v", c.name, err)
+		}
+	}
+	if used == nil {
+		return fmt.Errorf("the good proof was refused; log:\n%s", a.log.text())
 	}
 	return nil
 }
@@ -263,7 +302,7 @@ func (s *Suite) revocationLists() error {
 	if err := a.attest(); err == nil || !strings.Contains(err.Error(), want) {
 		return fmt.Errorf("a lease without its list: %v, want %q", err, want)
 	}
-	if _, err := a.call(abi.AuthorityToken, a.v.Token("loop", nil)); err == nil || !strings.Contains(err.Error(), want) {
+	if err := a.token(a.v.Token("loop", nil)); err == nil || !strings.Contains(err.Error(), want) {
 		return fmt.Errorf("a token without the list: %v, want %q", err, want)
 	}
 	list := a.v.Revocations(func(l *captoken.RevocationList) { l.Revoke(nil, nil, []string{"loop"}) })
@@ -277,7 +316,7 @@ func (s *Suite) revocationLists() error {
 		return err
 	}
 	const never = `everything of agent "loop" was revoked`
-	if _, err := a.call(abi.AuthorityToken, a.v.Token("loop", nil)); err == nil || !strings.Contains(err.Error(), never) {
+	if err := a.token(a.v.Token("loop", nil)); err == nil || !strings.Contains(err.Error(), never) {
 		return fmt.Errorf("a token of a revoked agent: %v, want %q", err, never)
 	}
 	return nil

@@ -115,9 +115,19 @@ func (a *agents) attest() error {
 	return err
 }
 
+// token brings a token with its holder's proof.
+func (a *agents) token(t captoken.Token) error {
+	nonce, err := a.call(abi.AuthorityNonce)
+	if err != nil {
+		return err
+	}
+	_, err = a.call(abi.AuthorityToken, t, a.v.Proof(t, nonce[0]))
+	return err
+}
+
 // run has an agent run on a token.
 func (a *agents) run(name string, change func(*captoken.Claims)) error {
-	if _, err := a.call(abi.AuthorityToken, a.v.Token(name, change)); err != nil {
+	if err := a.token(a.v.Token(name, change)); err != nil {
 		return err
 	}
 	_, err := a.call(abi.AuthorityStart, []byte(name))

@@ -277,7 +277,7 @@ pub const AUTHORITY_REQUEST: u64 = 1;
 /// (lease) -> reason
 pub const AUTHORITY_LEASE: u64 = 2;
 
-/// (token) -> reason
+/// (token, proof of possession over the nonce) -> reason; the nonce is spent, whatever comes of it
 pub const AUTHORITY_TOKEN: u64 = 3;
 
 /// (sequence, one byte: 1 if no agent may run, names of agents that may not, each with a newline) -> reason; what it forbids is gone when it returns
@@ -294,6 +294,9 @@ pub const AUTHORITY_QUOTE: u64 = 7;
 
 /// (number, nanoseconds) -> reason, event...; waits until there is an event of a higher number
 pub const AUTHORITY_WATCH: u64 = 8;
+
+/// () -> reason, nonce (32) for the proof of possession of one token; the one before is worth nothing then
+pub const AUTHORITY_NONCE: u64 = 9;
 
 /// (revocation list) -> reason; what hangs from what it names is gone when it returns
 pub const AUTHORITY_REVOCATIONS: u64 = 10;
