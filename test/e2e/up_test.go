@@ -82,6 +82,9 @@ func TestUp(t *testing.T) {
 		switch e.Event {
 		case "progress", "network", "lease": // not in one order with their neighbours
 		default:
+			if e.Event == "verdict" && slices.Contains(names, e.Event) {
+				continue // of a later round: how many there are is a matter of the machine's speed
+			}
 			names = append(names, e.Event)
 		}
 	}
