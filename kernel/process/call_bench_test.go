@@ -10,7 +10,7 @@ import (
 // table, the check of the handle, the dispatcher.
 func BenchmarkCall(b *testing.B) {
 	m := newFake()
-	m.setProgram(entry, func(u *user) { u.sys(sysFutex, dataAt, futexWait, 0) })
+	m.setProgram(entry, func(u *user) { u.sys(sysFutex, dataAt+16, futexWait, 0) })
 	p, err := Start(m, Config{Name: "bench", PID: 1, Image: testELF(), Memory: 16 << 20, Grants: allGrants(&lines{}, nil)[:3]})
 	if err != nil {
 		b.Fatal(err)
