@@ -112,8 +112,9 @@ soak-fleet: test-build ## start and kill an agent, cut the network, kill the ver
 	@$(TEST_ENV) AIOS_SOAK_MINUTES=$(MINUTES) $(GO) test -count 1 -tags e2e,soak -timeout $$(( $(MINUTES) + 15 ))m -run TestSoak -v ./test/e2e
 
 .PHONY: model
-model: ## check the models of the kernel's protocols
-	@echo "make: there are no models yet: the scheduler and IPC that they are to describe come later"
+model: ## check the models of the capability system with spin: all states, and that mistakes are caught
+	@.ci/prepare model
+	@$(GO) run ./test/model $(MODEL)
 
 .PHONY: generate
 generate: ## make again what is made from the system call table
