@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 )
 
 // vectorPayloads are the claims of everything in testdata/vectors that is signed, good
@@ -40,6 +41,9 @@ func FuzzChain(f *testing.F) {
 	for i, payload := range vectorPayloads(f) {
 		f.Add(payload, delegations[i%len(delegations)], delegations[(i+1)%len(delegations)])
 	}
+	c, d := testClaims(f), testDelegation(f, "a", MaxDelegations)
+	d.Expires = c.Expires.Add(time.Hour) // than which the token is shorter
+	f.Add(c.encode(), d.encode([32]byte{}), d.encode([32]byte{}))
 	f.Fuzz(func(t *testing.T, token, first, second []byte) {
 		c, _, err := decodeClaims(token, "token", false)
 		if err != nil {
@@ -150,6 +154,17 @@ func FuzzRevocationState(f *testing.F) {
 	payloads := vectorPayloads(f)
 	for i := range payloads {
 		f.Add(payloads[i], payloads[(i+1)%len(payloads)], payloads[(i+2)%len(payloads)])
+	}
+	// Lists that go back, each in one thing.
+	for _, back := range []func(*RevocationList){
+		func(l *RevocationList) { l.Epoch-- }, func(l *RevocationList) { l.Tokens = nil },
+		func(l *RevocationList) { l.Leases = nil }, func(l *RevocationList) { l.Subjects = nil },
+	} {
+		l := testRevocations(nil)
+		before := l.encode()
+		l.Sequence++
+		back(&l)
+		f.Add(before, l.encode(), before)
 	}
 	l := testRevocations(nil)
 	first := l.encode()
