@@ -366,7 +366,7 @@ func TestRevokeRace(t *testing.T) {
 			}
 		})
 	}
-	for i := range uint64(500) {
+	for i := range uint64(50) {
 		before := uses.Load()
 		begun.Store(i + 1)
 		if _, e := tabs[0].Revoke(root, 0); e != 0 {
