@@ -57,6 +57,9 @@ func (h *host) run(ctx context.Context, module []byte) (status uint32, err error
 // load compiles and links the module, and runs nothing of it but a start function, if
 // it has one: that is how WebAssembly initialises a module.
 func (h *host) load(ctx context.Context, module []byte, out *output) (api.Module, error) {
+	if err := bounded(module); err != nil {
+		return nil, fmt.Errorf("its image cannot be run: %w; it is cut off, or no module", err)
+	}
 	ctx = experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(reserve))
 	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
 	r := wazero.NewRuntimeWithConfig(ctx, engine().WithMemoryLimitPages(h.memory).WithDebugInfoEnabled(false))
