@@ -33,6 +33,7 @@ func (s *Suite) hostileCases() []Case {
 			return s.play(nil, player{thing: "fliphandles"})
 		}},
 		{"hostile: requests, frames and lines that change while they are read are read once", s.flipRequests},
+		{"hostile: leases, lists, orders and receipts from before, of others, or of nobody", s.replays},
 		{"hostile: what the kernel tells is not read back", func() error {
 			return s.play(nil, player{thing: "flipanswers", extra: 100})
 		}},
