@@ -52,7 +52,7 @@ func (s *Suite) programCases() []Case {
 	add("stack overflow", run{args: thing("overflow"), want: "exit status 2", say: []string{"stack overflow"}})
 	add("memory quota", run{args: thing("eat"), want: "memory quota of 100663296 bytes exhausted"})
 	add("memory quota by page tables", run{args: thing("tables"), want: "memory quota of 100663296 bytes exhausted"})
-	add("a quota too small to start", run{args: thing("hello"), memory: int64(len(s.Program)+ipc.DefaultLimits.Cost()+ipc.DefaultLimits.Bytes) + 128<<10, want: "memory quota of"})
+	add("a quota too small to start", run{args: thing("hello"), memory: int64(len(s.Program)+cap.Footprint+ipc.DefaultLimits.Cost()+ipc.DefaultLimits.Bytes) + 128<<10, want: "memory quota of"})
 	add("thread limit", run{args: thing("forkbomb"), want: "exit status 2", say: []string{"failed to create new OS thread"}})
 
 	add("endless loop is killed", run{args: thing("loop"), want: "killed: the test", during: s.killWhenLooping})
