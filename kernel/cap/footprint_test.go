@@ -12,6 +12,7 @@ func TestFootprint(t *testing.T) {
 	}{
 		{"a table", int(reflect.TypeFor[Table]().Size()), tableBytes},
 		{"a node", int(reflect.TypeFor[node]().Size()), nodeBytes},
+		{"a family", int(reflect.TypeFor[family]().Size()), familyBytes},
 		{"a gate on the way", int(reflect.TypeFor[via]().Size()), viaBytes},
 	} {
 		if c.is != c.charged {
