@@ -89,11 +89,8 @@ func (c agentKillCmd) Run(e *env) error {
 		return err
 	}
 	deadline := time.Now().Add(c.Wait)
-	var v service.Command
-	in := struct {
-		Command []byte `json:"command"`
-	}{raw}
-	if err := api.ask(e.ctx, http.MethodPost, "/v1/commands", nil, in, &v); err != nil {
+	v, err := api.submit(e.ctx, raw)
+	if err != nil {
 		return err
 	}
 	for v.State == service.CommandPending && time.Now().Before(deadline) {

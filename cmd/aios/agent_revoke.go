@@ -33,11 +33,8 @@ func (c agentRevokeCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var v service.Command
-	in := struct {
-		Command []byte `json:"command"`
-	}{raw}
-	if err := api.ask(e.ctx, http.MethodPost, "/v1/commands", nil, in, &v); err != nil {
+	v, err := api.submit(e.ctx, raw)
+	if err != nil {
 		return err
 	}
 	if c.JSON {

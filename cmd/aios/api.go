@@ -139,6 +139,15 @@ func (e *apiError) Error() string {
 }
 func (e *apiError) Remedy() string { return e.Problem.Remedy }
 
+// submit hands in a signed command.
+func (c *apiClient) submit(ctx context.Context, raw []byte) (v service.Command, err error) {
+	in := struct {
+		Command []byte `json:"command"`
+	}{raw}
+	err = c.ask(ctx, http.MethodPost, "/v1/commands", nil, in, &v)
+	return v, err
+}
+
 // ask makes one request. in and out may be nil.
 func (c *apiClient) ask(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	var body io.Reader

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -245,10 +244,8 @@ func (f *fleet) command(ctx context.Context, target captoken.Target, reason stri
 	if err != nil {
 		return err
 	}
-	in := struct {
-		Command []byte `json:"command"`
-	}{raw}
-	return f.api.ask(ctx, http.MethodPost, "/v1/commands", nil, in, nil)
+	_, err = f.api.submit(ctx, raw)
+	return err
 }
 
 func (s *shown) proven(e service.Event) error {
